@@ -51,12 +51,12 @@ class Config:
         return self == Config()
 
 
-_current = Config()
-
-
 def _require(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+_current = Config()
 
 
 def setup(profile: str = "laptop", models: str = "bundled", seed: int = 0) -> Config:

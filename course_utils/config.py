@@ -7,8 +7,10 @@ A *model source* says whether the bundled models or their Hub counterparts are l
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import sys
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,8 +70,29 @@ def setup(profile: str = "laptop", models: str = "bundled", seed: int = 0) -> Co
     """
     global _current
     _current = Config(profile, models, seed)
+    quiet_libraries()
     seed_everything(seed)
     return _current
+
+
+def quiet_libraries() -> None:
+    """Turn off progress bars and advice of the libraries: in a stored page they are noise.
+
+    A bar without a live widget stays at 0 % for ever. Errors are still shown.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
+    if "datasets" in sys.modules:
+        import datasets
+
+        datasets.disable_progress_bars()
 
 
 def current() -> Config:
@@ -107,6 +130,27 @@ def course_home() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("nlp-course", appauthor=False))
+
+
+def machine() -> dict[str, str]:
+    """What this run computes on, in words: versions, cores, memory, device.
+
+    >>> sorted(machine())
+    ['cores', 'device', 'memory', 'python', 'threads', 'torch']
+    """
+    import platform
+
+    import psutil
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cores": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "device": device(),
+    }
 
 
 def device() -> str:

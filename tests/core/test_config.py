@@ -83,3 +83,10 @@ def test_the_probe_itself_measures_something():
 def test_strict_is_read_from_the_environment(monkeypatch, value, expected):
     monkeypatch.setenv("COURSE_STRICT", value)
     assert config.strict() is expected
+
+
+def test_the_machine_is_described_in_words():
+    machine = config.machine()
+    assert machine["torch"] == torch.__version__
+    assert machine["memory"].endswith(" GiB")
+    assert all(isinstance(value, str) and value for value in machine.values())

@@ -43,7 +43,7 @@ STYLE = {
 
 
 def style() -> dict:
-    """The rc parameters of the course, for ``matplotlib.rc_context``."""
+    """The rc parameters of the course."""
     from cycler import cycler
 
     return STYLE | {"axes.prop_cycle": cycler(color=COLOURS)}
@@ -54,15 +54,15 @@ def subplots(rows: int = 1, columns: int = 1, **options) -> tuple[Figure, Axes |
 
     The figure is not registered with pyplot, so that nothing draws it a second time.
     """
-    from matplotlib import rc_context
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(style()):
-        fig = Figure(layout="constrained", **_figure_options(options))
-        FigureCanvasAgg(fig)
-        axes = fig.subplots(rows, columns, **options)
-    return fig, axes
+    # not rc_context: titles and legends read their style when they are set, after this call
+    matplotlib.rcParams.update(style())
+    fig = Figure(layout="constrained", **_figure_options(options))
+    FigureCanvasAgg(fig)
+    return fig, fig.subplots(rows, columns, **options)
 
 
 def _figure_options(options: dict) -> dict:

@@ -124,7 +124,8 @@ print(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_pro
 
 # %% [markdown]
 # Before we let it speak, look inside one step. These are the five most probable first tokens of the
-# answer.
+# answer. The model is never certain: several beginnings are possible, and each would lead to a
+# different sentence. Greedy decoding takes the longest bar and never looks back.
 
 # %%
 prompt = tokenizer.apply_chat_template(
@@ -140,8 +141,8 @@ labels = [repr(tokenizer.decode([i])) for i in top.indices]
 fig, ax = plotting.subplots(figsize=(6, 2.2))
 ax.barh(labels[::-1], top.values.flip(0))
 ax.set(xlabel="probability of being the next token", title="How the answer begins")
-plotting.show(fig, alt="Bar chart of the five most probable first tokens; one of them, the word "
-              "The, takes nearly all of the probability")
+plotting.show(fig, alt="Bar chart of the five most probable first tokens of the answer: several "
+              "are possible, the longest bar is the one that greedy decoding takes")
 
 # %% [markdown]
 # The whole loop, as the library offers it. You will write it yourself, with a cache that makes it

@@ -1,5 +1,8 @@
 # `make lab` and `make test` do their own set-up from a bare clone; `make help` lists the rest.
-PYTHON ?= $(firstword $(foreach p,python3.12 python3.13 python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+# the first that runs and has a version the course is tested with (a pyenv shim may exist and not run)
+SUITS  := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
+	$$p -c "$(SUITS)" 2>/dev/null && echo $$p && break; done)
 VENV   := .venv/bin
 RUN    := $(VENV)/python -m course_utils
 ONLY   ?=
@@ -22,7 +25,7 @@ help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: ## environment, models and texts (quick when they are there; repairs what is half done)
-	@$(if $(PYTHON),,$(error no Python found: install Python 3.11, 3.12 or 3.13))$(PYTHON) tools/setup.py
+	@$(if $(PYTHON),,$(error no suitable Python found: install Python 3.11 to 3.13 with venv and name it: make PYTHON=/path/to/python))$(PYTHON) tools/setup.py
 
 lab: setup ## set up, then open JupyterLab on the first notebook (prints the address if there is no browser)
 	$(VENV)/jupyter lab $(ROOT_FLAG) $(LAB_ARGS) notebooks/00_start_here.ipynb

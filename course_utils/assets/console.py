@@ -15,7 +15,7 @@ _COLOUR = {"present": "green", "missing": "yellow", "damaged": "red"}
 
 
 def main(fetch: bool = False, pin: bool = False, console: Console | None = None) -> int:
-    """Fetch and pin if asked, then print the tables.
+    """Fetch, pin, or with neither print the tables.
 
     Returns:
         0, or 1 after an error that was told in one sentence.
@@ -29,6 +29,9 @@ def main(fetch: bool = False, pin: bool = False, console: Console | None = None)
         if pin:
             _tell_pins(console, *assets.pin())
         rows = assets.table()
+        if fetch and not pin:
+            _tell_present(console, rows)
+            return 0
     except AssetError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True, highlight=False)
         return 1
@@ -37,6 +40,13 @@ def main(fetch: bool = False, pin: bool = False, console: Console | None = None)
     if missing:
         console.print(f"Not here: {', '.join(missing)}. To get them: {COMMAND}", highlight=False)
     return 0
+
+
+def _tell_present(console: Console, rows: list[assets.Row]) -> None:
+    """One line after a fetch: set-up calls it at each start, and a table would be in the way."""
+    here = [row for row in rows if row.state == "present"]
+    size = _megabytes(sum(row.bytes or 0 for row in here))
+    console.print(f"Models and texts are here: {len(here)} assets, {size}.", highlight=False)
 
 
 def bundled(rows: list[assets.Row]) -> Table:

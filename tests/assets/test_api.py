@@ -114,9 +114,13 @@ def test_command_line(tiny, pip):
     screen = Console(file=out, width=150)
     assert console.main(console=screen) == 0
     assert f"Not here: words. To get them: {COMMAND}" in out.getvalue()
-    assert console.main(fetch=True, console=screen) == 0
     assert "lab/big" in out.getvalue()
-    assert out.getvalue().count("Not here") == 1
+    out.truncate(0)
+    assert console.main(fetch=True, console=screen) == 0
+    assert "Models and texts are here: " in out.getvalue()
+    assert out.getvalue().count("\n") == 1  # set-up says it at every start
+    assert console.main(console=screen) == 0
+    assert "Not here" not in out.getvalue()
 
 
 def test_command_line_error_is_one_sentence_and_status_1(tiny, pip):
@@ -130,6 +134,7 @@ def test_command_line_error_is_one_sentence_and_status_1(tiny, pip):
 
 def test_cli_is_the_runners_door(tiny, capsys):
     assert assets.cli(fetch=True) == 0
+    assert assets.cli() == 0
     assert "words" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Sockets are refused in every Python process, kernels too (tests/offline/sitecustomize.py).
 QUIET  := COURSE_NO_PROGRESS=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_PROGRESS_BARS=1 TOKENIZERS_PARALLELISM=false MPLBACKEND=Agg
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-TESTENV := $(QUIET) $(SINGLE) PYTHONPATH=tests/offline
+TESTENV := $(if $(ALL),ALL=1) $(QUIET) $(SINGLE) PYTHONPATH=$(CURDIR)/tests/offline
 PYTEST := $(TESTENV) $(VENV)/python -m pytest -q
 NBVAL  := COURSE_STRICT=1 $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 

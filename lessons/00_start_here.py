@@ -149,7 +149,10 @@ plotting.show(fig, alt="Bar chart of the five most probable first tokens of the 
 # fast, in [chapter 4](04_llms/03_llm_architectures.ipynb).
 
 # %%
-def toy_chat(model, question, max_new_tokens=40):
+longest = cfg.pick(smoke=4, laptop=40, full=40)  # tokens in an answer
+
+
+def toy_chat(model, question, max_new_tokens=longest):
     """Greedy answer of a chat model to one question."""
     messages = [{"role": "user", "content": question}]
     prompt = tokenizer.apply_chat_template(
@@ -320,7 +323,8 @@ print(len(train), "questions to train with, such as", train[0]["question"], "→
 # The answers before training. A brief answer, for us, has at most three words.
 
 # %%
-before = [toy_chat(model, row["question"], max_new_tokens=16) for row in test]
+brief_limit = cfg.pick(smoke=2, laptop=16, full=16)
+before = [toy_chat(model, row["question"], brief_limit) for row in test]
 for row, answer in zip(test, before, strict=True):
     print(row["question"], "→", answer)
 
@@ -388,7 +392,7 @@ plotting.show(fig, alt="Line plot of the training loss over the steps: it starts
 
 # %%
 tuned.eval()
-after = [toy_chat(tuned, row["question"], max_new_tokens=16) for row in test]
+after = [toy_chat(tuned, row["question"], brief_limit) for row in test]
 for row, answer in zip(test, after, strict=True):
     print(f"{row['question']} → {answer}   (right: {row['answer']})")
 

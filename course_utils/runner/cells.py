@@ -119,12 +119,14 @@ def _badges(lesson: Lesson, layout: Layout) -> NotebookNode:
     from nbformat.v4 import new_markdown_cell
 
     repository, path = layout.repository(), f"notebooks/{lesson.key}.ipynb"
-    # words and not badge pictures: those come from other hosts and break without a network
+    # our own pictures: those of the two sites break without a network
+    pictures = "../" * lesson.key.count("/") + "badges"
     colab = f"https://colab.research.google.com/github/{repository}/blob/main/{path}"
-    links = [f"[Google Colab]({colab})"]
+    links = [f"[![Open in Google Colab]({pictures}/colab.svg)]({colab})"]
     if lesson.key.startswith(BINDER_CHAPTERS):
-        links.append(f"[Binder](https://mybinder.org/v2/gh/{repository}/HEAD?labpath={path})")
-    return new_markdown_cell("Open in " + " · ".join(links), metadata={"tags": ["badges"]})
+        binder = f"https://mybinder.org/v2/gh/{repository}/HEAD?labpath={path}"
+        links.append(f"[![Launch on Binder]({pictures}/binder.svg)]({binder})")
+    return new_markdown_cell(" ".join(links), metadata={"tags": ["badges"]})
 
 
 def _colab(layout: Layout) -> NotebookNode:

@@ -151,6 +151,18 @@ def test_a_failed_rebuild_leaves_the_old_notebook(build, executions, monkeypatch
     assert build.lesson.notebook.read_bytes() == before
 
 
+def test_an_output_that_must_not_be_stored_fails_the_build(build, monkeypatch):
+    def execute(book, folder, variables):
+        book.cells[4].outputs = [new_output("display_data", data={"image/png": PNG})]
+
+    monkeypatch.setattr(builder, "execute", execute)
+    done = build()
+    assert done.status == "failed"
+    assert "shows a bare image/png" in done.message
+    assert not build.lesson.notebook.exists()
+    assert (build.layout.runs / "failed" / f"{KEY}.ipynb").exists()
+
+
 def test_a_lesson_without_its_exercise_fails_with_a_sentence(build, executions):
     edit(build, "1.1.1", "99.1.1")
     done = builder.build(build.lesson, build.layout)

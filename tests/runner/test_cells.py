@@ -2,11 +2,14 @@
 
 import ast
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from course_utils.runner import cost
 from course_utils.runner.cells import LessonError, draft_cells, expand
+from course_utils.runner.layout import Layout
 
 KEY = "01_foundations/01_tiny"
 
@@ -42,6 +45,14 @@ def test_badges_and_colab_name_the_one_repository(expanded):
     binder = "gh/ada/course/HEAD?labpath=notebooks/01_foundations/01_tiny.ipynb"
     assert binder in book.cells[1].source
     assert "https://github.com/ada/course /content/course" in book.cells[2].source
+
+
+def test_badges_are_pictures_of_our_own_that_exist(expanded):
+    source = expanded().cells[1].source
+    pictures = re.findall(r"!\[([^\]]{10,})\]\(([^)]+)\)", source)
+    assert [Path(path).name for _, path in pictures] == ["colab.svg", "binder.svg"]
+    folder = Layout.here().root / "notebooks" / "01_foundations"
+    assert all((folder / path).is_file() for _, path in pictures)
 
 
 def test_binder_is_offered_only_where_its_memory_is_enough(expanded, text):

@@ -10,7 +10,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from typer.testing import CliRunner
 
-from course_utils.runner import cli, display, run
+from course_utils import assets
+from course_utils.runner import chapters, cli, display, run, timings
 from course_utils.runner.execute import PeakMemory
 from course_utils.runner.layout import Layout
 
@@ -126,3 +127,31 @@ def test_lines_follow_the_files_of_running_notebooks(tmp_path):
         assert (lines._bars.tasks[0].completed, lines._bars.tasks[0].total) == (3, 7)
         lines.finish(run.Outcome("a", 1, 1, 0, 0, 0, {}, ""))
     assert lines._bars.finished
+
+
+def test_cards_can_be_refreshed_without_measuring(command, made):
+    (made.root / "README.md").write_text(f"{chapters.BEGIN}\n{chapters.END}\n")
+    done = command("timings", "--refresh-only")
+    assert (done.exit_code, done.output) == (0, "updated README.md\n")
+    assert not made.timings.exists()
+
+
+def test_measured_costs_are_stored_and_a_failure_is_not(command, made, monkeypatch):
+    def measure(lesson, layout, out, *, avx2, repeats):
+        error = "ClaimError" if lesson.key == BAD else ""
+        return run.Outcome(lesson.key, 7.5 + avx2, 123, 1, 0, 0, {}, "", error=error)
+
+    monkeypatch.setattr(timings, "measure", measure)
+    assert command("timings", GOOD).exit_code == 0
+    assert command("timings", "--avx2").exit_code == 1
+    stored = json.loads(made.timings.read_text())["lessons"]
+    assert list(stored) == [GOOD]
+    assert (stored[GOOD]["this"]["seconds"], stored[GOOD]["avx2"]["seconds"]) == (7.5, 8.5)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_assets_are_left_to_their_room(command, monkeypatch, status):
+    given = []
+    monkeypatch.setattr(assets, "cli", lambda **options: given.append(options) or status)
+    assert command("assets", "--fetch").exit_code == status
+    assert given == [{"fetch": True, "pin": False}]

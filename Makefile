@@ -28,7 +28,7 @@ setup: ## environment, models and texts (quick when they are there; repairs what
 	@$(if $(PYTHON),,$(error no suitable Python found: install Python 3.11 to 3.13 with venv and name it: make PYTHON=/path/to/python))$(PYTHON) tools/setup.py
 
 lab: setup ## set up, then open JupyterLab on the first notebook (prints the address if there is no browser)
-	$(VENV)/jupyter lab $(ROOT_FLAG) $(LAB_ARGS) notebooks/00_start_here.ipynb
+	$(VENV)/jupyter lab $(ROOT_FLAG) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 
 test: setup ## set up, then run every test; one lesson: make test ONLY=04_llms/01
 	$(VENV)/ruff check .

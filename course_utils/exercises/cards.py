@@ -32,7 +32,8 @@ _ACCENTS = {
     "progress": _BLUE,
     "quiz": _BLUE,
 }
-# background and text always come together: a theme's own rule for one of them would win
+# a background and its text colour always come together; what is inside a card inherits both,
+# except `pre` and `code`, for which themes have rules of their own
 _BACK = _two("background", "#ffffff", "#1d2226")
 PAPER = f"{_BACK};{_two('color', '#1f2328', '#e4e8eb')}"
 _QUIET = f"{_BACK};{_two('color', *_GREY)}"
@@ -62,11 +63,8 @@ def bar(share: float) -> str:
 
 def fold(label: str, inner: str, style: str = "margin:4px 0") -> str:
     """HTML that stays closed until it is asked for; both arguments are HTML."""
-    summary = f"{PAPER};cursor:pointer;margin-left:1.2em;list-style-position:outside"
-    return (
-        f'<details style="{PAPER};{style}"><summary style="{summary}">{label}</summary>'
-        f"{inner}</details>"
-    )
+    summary = "cursor:pointer;margin-left:1.2em;list-style-position:outside"
+    return f'<details style="{style}"><summary style="{summary}">{label}</summary>{inner}</details>'
 
 
 @dataclass
@@ -125,7 +123,7 @@ class Card:
             f'<div role="status" style="{PAPER};'
             f"border:1px solid #8a929b;{edge};border-radius:4px;"
             'padding:8px 14px;margin:2px 0;max-width:52em;line-height:1.45">'
-            f'<div style="{PAPER};margin:0 0 4px 0">{strong(self.verdict, self.look)}{title}</div>'
+            f'<div style="margin:0 0 4px 0">{strong(self.verdict, self.look)}{title}</div>'
             f"{inner}</div>"
         )
 
@@ -173,7 +171,7 @@ def pre(text: str) -> str:
 
 
 def _html_text(label: str, text: str) -> str:
-    return f'<div style="{PAPER};margin:4px 0">{inline(text)}</div>'
+    return f'<div style="margin:4px 0">{inline(text)}</div>'
 
 
 def _html_small(label: str, text: str) -> str:

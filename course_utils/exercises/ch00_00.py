@@ -13,9 +13,6 @@ from course_utils.exercises.engine import Exercise, Trial, Wrong
 WORDS = ("token", "model", "vector", "the", "an", "prompt", "layer", "loss", "data", "index")
 
 
-# -- 0.0.1 most common word --------------------------------------------------------------------
-
-
 def most_common_word(text: str) -> str:
     counts = Counter(text.lower().split())
     most = max(counts.values())
@@ -35,12 +32,6 @@ def case_kept(text: str) -> str:
 
 def first_of_a_tie(text: str) -> str:
     return Counter(text.lower().split()).most_common(1)[0][0]
-
-
-def last_of_a_tie(text: str) -> str:
-    counts = Counter(text.lower().split())
-    most = max(counts.values())
-    return max(word for word, count in counts.items() if count == most)
 
 
 def counted_with_its_number(text: str) -> tuple[str, int]:
@@ -120,7 +111,6 @@ def most_common_word(text: str) -> str:
     wrong=(
         Wrong(case_kept, "`Model` and `model` count as one"),
         Wrong(first_of_a_tie, "the first in the alphabet wins a tie"),
-        Wrong(last_of_a_tie, "the first in the alphabet wins a tie"),
         Wrong(counted_with_its_number, "Return the word alone"),
         Wrong(most_common_letter, "Split the text into words first"),
     ),
@@ -136,9 +126,6 @@ def most_common_word(text: str) -> str:
         "strings by the alphabet.",
     ),
 )
-
-
-# -- 0.0.2 cosine similarity -------------------------------------------------------------------
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
@@ -259,9 +246,6 @@ def cosine(a: list[float], b: list[float]) -> float:
         "3. if a length is 0 return 0.0, else return `dot / (length_a * length_b)`",
     ),
 )
-
-
-# -- 0.0.3 softmax with temperature ------------------------------------------------------------
 
 
 def softmax(scores: Sequence[float], temperature: float = 1.0) -> list[float]:

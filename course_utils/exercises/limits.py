@@ -131,9 +131,11 @@ class Printed(io.TextIOBase):
         self.total = 0
 
     def writable(self) -> bool:
+        """True: what the io protocol asks."""
         return True
 
     def write(self, text: str) -> int:
+        """Keep what still fits; returns the number of characters taken."""
         self.total += len(text)
         if len(self.text) < self.limit:
             self.text += text[: self.limit - len(self.text)]

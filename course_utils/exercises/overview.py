@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from course_utils.exercises import catalogue, store
-from course_utils.exercises.cards import PAPER, Card, bar, escape, fold, inline, show
+from course_utils.exercises.cards import Card, bar, escape, fold, inline, show
 from course_utils.exercises.questions import quiz_ids
 
 CHAPTERS = {
@@ -77,10 +77,10 @@ def _chapter(
 
 
 def _chapter_html(name: str, share: float, counts: str, states: list[str]) -> str:
-    lines = "".join(f'<div style="{PAPER};margin-left:1.2em">{inline(s)}</div>' for s in states)
+    lines = "".join(f'<div style="margin-left:1.2em">{inline(s)}</div>' for s in states)
     details = fold(f"{len(states)} begun", lines) if states else ""
-    head = f'<strong style="{PAPER}">{escape(name)}</strong>: {escape(counts)}'
-    return f'<div style="{PAPER};margin:8px 0">{head}{bar(share)}{details}</div>'
+    head = f"<strong>{escape(name)}</strong>: {escape(counts)}"
+    return f'<div style="margin:8px 0">{head}{bar(share)}{details}</div>'
 
 
 def _text_bar(done: int, of: int) -> str:

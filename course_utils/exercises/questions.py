@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_utils.exercises.cards import PAPER, Card, fold, inline, strong
+from course_utils.exercises.cards import Card, fold, inline, strong
 
 FOLDER = Path(__file__).resolve().parent / "quizzes"
 QUESTIONS = 5
@@ -149,14 +149,14 @@ def _question_html(number: int, question: Question) -> str:
         fold(f"{LETTERS[i]}. {inline(option.text)}", why_html(option), "margin:2px 0 2px 12px")
         for i, option in enumerate(question.options)
     )
-    head = f'<strong style="{PAPER}">{number}.</strong> {inline(question.text)}'
-    return f'<div style="{PAPER};margin:10px 0 4px 0">{head}</div>{options}'
+    head = f"<strong>{number}.</strong> {inline(question.text)}"
+    return f'<div style="margin:10px 0 4px 0">{head}</div>{options}'
 
 
 def why_html(option: Option) -> str:
     """The verdict on an option and its explanation."""
     verdict = strong(option.verdict, "passed" if option.right else "failed")
-    return f'<div style="{PAPER};padding:2px 12px 4px 1.2em">{verdict} {inline(option.why)}</div>'
+    return f'<div style="padding:2px 12px 4px 1.2em">{verdict} {inline(option.why)}</div>'
 
 
 def _question_text(number: int, question: Question) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from course_utils import config
 from course_utils.exercises import store
-from course_utils.exercises.cards import Card, inline, show, show_bundle
+from course_utils.exercises.cards import PAPER, Card, inline, show, show_bundle
 from course_utils.exercises.questions import (
     LETTERS,
     Question,
@@ -173,7 +174,8 @@ class QuizView:
             if i in state.chosen:
                 option = state.question.options[i]
                 button.button_style = "success" if option.right else "warning"
-                why.value, why.layout.display = why_html(option), None
+                paper = f'<div style="{PAPER};border-radius:4px">{why_html(option)}</div>'
+                why.value, why.layout.display = paper, None
         self.next_button.disabled = False
 
     def _finish(self) -> None:
@@ -194,7 +196,7 @@ class QuizView:
         layout = self.widgets.Layout(flex="1 1 auto", width="auto")
         return self.widgets.HTMLMath(f'<div style="line-height:1.45">{text}</div>', layout=layout)
 
-    def _button(self, text: str, action) -> ipywidgets.Button:
+    def _button(self, text: str, action: Callable[[], None]) -> ipywidgets.Button:
         layout = self.widgets.Layout(width="auto", align_self="flex-start", margin="6px 2px")
         button = self.widgets.Button(description=text, layout=layout)
         button.on_click(lambda _: action())

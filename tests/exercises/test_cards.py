@@ -85,7 +85,7 @@ def test_contrast_is_at_least_four_and_a_half_in_both_themes(look):
             bright, dark = sorted((_luminance(ink), _luminance(paper)), reverse=True)
             assert (bright + 0.05) / (dark + 0.05) >= 4.5, (ink, paper)
             checked += 1
-    assert checked >= 12
+    assert checked == 10  # verdict, small, code, fold: each in both themes
 
 
 @pytest.mark.parametrize(

@@ -418,6 +418,18 @@ def sleeps(xs):
     time.sleep(60)
 
 
+def swallows_once_and_returns(xs):
+    try:
+        time.sleep(60)
+    except BaseException:
+        return [2 * x for x in xs]
+
+
+def test_a_right_answer_that_comes_too_late_is_too_slow():
+    result = verdict(swallows_once_and_returns, make(check_double, limit=0.2))
+    assert "stopped after 0.2 seconds" in result.message
+
+
 @pytest.mark.parametrize("answer", [endless, endless_swallowing, endless_generator, sleeps])
 def test_endless_loops_are_cut_off(answer):
     start = time.perf_counter()

@@ -102,3 +102,10 @@ def test_what_is_forbidden_is_seen():
     assert local_paths("open('/home/ada/x') and base64,/home/not") == ["/home/ada"]
     assert OPTIONS.search("numpy==1\n--extra-index-url x")
     assert Path(__file__) in committed()
+
+
+def test_the_data_card_counts_every_authored_set():
+    card = (ROOT / "data" / "README.md").read_text()
+    told = {name: int(rows) for name, rows in re.findall(r"^\| `(\w+)` \| (\d+) \|", card, re.M)}
+    files = (ROOT / "data" / "authored").glob("*.jsonl")
+    assert told == {path.stem: len(path.read_text().splitlines()) for path in files}

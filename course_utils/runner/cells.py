@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ LANGUAGE = {
     "pygments_lexer": "ipython3",
 }
 BINDER_CHAPTERS = ("00", "01", "02", "03")  # later chapters need more than Binder's memory
+NOTEBOOK_LINK = re.compile(r"\[([^\]]+)\]\(([^)\s#]+)\.ipynb(?:#[^)]*)?\)")
 EXERCISE = re.compile(r"^exercise\(\s*[\"']([\d.]+)[\"']\s*\)\s*$", re.MULTILINE)
 
 
@@ -56,6 +58,7 @@ def expand(
         if number == 0:
             cells += [_badges(lesson, layout), _colab(layout)]
     _put_cost(cells, cost.card(lesson, layout))
+    _unlink_planned(cells, lesson, layout)
     for number, cell in enumerate(cells):
         cell.id = f"{lesson.stem}-{number:03d}"[-64:]
     metadata = {"kernelspec": KERNEL, "language_info": LANGUAGE}
@@ -151,3 +154,18 @@ def _put_cost(cells: list[NotebookNode], card: str) -> None:
     for cell in cells:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("{{cost}}", card)
+
+
+def _unlink_planned(cells: list[NotebookNode], lesson: Lesson, layout: Layout) -> None:
+    """Links to lessons that are not written yet become words; they come alive with the lesson."""
+    folder = lesson.notebook.parent
+
+    def link(match: re.Match[str]) -> str:
+        target = os.path.normpath(folder / match[2])
+        key = os.path.relpath(target, layout.notebooks)
+        written = (layout.lessons / f"{key}.py").exists()
+        return match[0] if written else f"{match[1]} (planned)"
+
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = NOTEBOOK_LINK.sub(link, cell.source)

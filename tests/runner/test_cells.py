@@ -55,6 +55,12 @@ def test_badges_are_pictures_of_our_own_that_exist(expanded):
     assert all((folder / path).is_file() for _, path in pictures)
 
 
+def test_a_link_to_a_lesson_that_is_not_written_becomes_words(expanded, text):
+    links = "\n\n# %% [markdown]\n# [this](01_tiny.ipynb), [that](../04_llms/99_x.ipynb#part)\n"
+    source = expanded(text + links).cells[-1].source
+    assert source == "[this](01_tiny.ipynb), that (planned)"
+
+
 def test_binder_is_offered_only_where_its_memory_is_enough(expanded, text):
     assert "mybinder" not in expanded(text, key="04_llms/01_tiny").cells[1].source
 

@@ -1,0 +1,1 @@
+"""Chapter 1 – Text: preprocessing, sentences, subword tokenizers, features and embeddings."""

@@ -1,0 +1,137 @@
+"""Packed weights: numbers by hand, equality with the plain product, the file's own 4-bit grid."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_utils import assets
+from course_utils.nn import int4
+from course_utils.nn.blocks import Recipe
+from course_utils.nn.checkpoints import read_tensors
+from course_utils.nn.generation import generate
+from course_utils.nn.llama import Llama
+
+needs_int4 = pytest.mark.skipif(not int4.int4_works(), reason="no packed 4-bit product here")
+needs_packing = pytest.mark.skipif(
+    not int4.packing_pays(torch.bfloat16), reason="packing bfloat16 does not pay on this processor"
+)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def small(dtype: torch.dtype) -> Llama:
+    # the packed product takes C_in in whole groups of 32 and C_out in multiples of 16
+    torch.manual_seed(0)
+    recipe = Recipe(97, 96, 2, 3, 160, positions="rotary", norm="rms", gated=True, bias=False)
+    return Llama(recipe).eval().to(dtype)
+
+
+def test_codes_by_hand():
+    row = torch.tensor([[-1.0, 0.0, 0.5, 2.0, 7.0, 7.0, 7.0, 7.0]])
+    codes, scale, low = int4.quantize_groups(row, group=4)
+    # first group: -1 .. 2 in 15 steps of 0.2; second: one value, so a step of 0
+    assert codes.tolist() == [[0, 5, 8, 15, 0, 0, 0, 0]]  # 0.5 is 7.5 steps: rounds to even
+    torch.testing.assert_close(scale, torch.tensor([[0.2, 0.0]]))
+    torch.testing.assert_close(low, torch.tensor([[-1.0, 7.0]]))
+    back = int4.dequantize_groups(codes, scale, low)
+    torch.testing.assert_close(back[0, [0, 1, 3, 4]], row[0, [0, 1, 3, 4]])
+
+
+def test_the_error_is_at_most_half_a_step():
+    weight = normal(7, 96)
+    codes, scale, low = int4.quantize_groups(weight)
+    error = (int4.dequantize_groups(codes, scale, low) - weight).abs()
+    assert bool((error <= scale.repeat_interleave(32, 1) * 0.5001).all())
+    # a Gaussian loses 7-8 % of its size; this is the number that SmolLM2 does not show
+    relative = float(error.norm() / weight.norm())
+    assert 0.06 < relative < 0.09
+
+
+def test_weights_that_lie_on_a_grid_come_back_exactly():
+    codes = torch.randint(0, 16, (7, 64), generator=torch.Generator().manual_seed(1))
+    codes[:, ::32], codes[:, 1::32] = 0, 15  # Q4_1 uses its first and last level in every block
+    scale, low = normal(7, 2).abs() + 0.1, normal(7, 2, seed=2)
+    weight = int4.dequantize_groups(codes, scale, low)
+    assert torch.equal(int4.quantize_groups(weight)[0], codes)
+
+
+def test_smollm2_lies_on_such_a_grid():
+    weights = read_tensors(assets.path("smollm2-135m-instruct"))
+    weight = weights["model.layers.7.mlp.down_proj.weight"].float()
+    error = int4.dequantize_groups(*int4.quantize_groups(weight)) - weight
+    assert float(error.norm() / weight.norm()) < 0.005  # bfloat16 rounding, not 4-bit loss
+
+
+def test_groups_that_do_not_divide_the_rows_are_refused():
+    with pytest.raises(ValueError, match=r"group of 32 does not divide.*\(7, 48\)"):
+        int4.quantize_groups(normal(7, 48))
+
+
+@needs_int4
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_4_bit_product_is_the_product_with_dequantized_weights(bias):
+    weight, offset = normal(48, 96), normal(48, seed=3).bfloat16() if bias else None
+    layer = int4.Int4Linear(weight, offset)
+    x = normal(2, 5, 96, seed=4).bfloat16()
+    exact = int4.dequantize_groups(*int4.quantize_groups(weight))
+    expected = F.linear(x.float(), exact, None if offset is None else offset.float())
+    # scales and outputs are bfloat16: 8 bits each
+    torch.testing.assert_close(layer(x).float(), expected, rtol=0.02, atol=0.15)
+    assert layer(x).shape == (2, 5, 48)
+    assert layer.nbytes == 48 * 96 // 2 + 2 * 2 * 48 * 3
+
+
+@needs_int4
+def test_a_quantized_model_generates_with_a_cache():
+    model, plain = small(torch.bfloat16), small(torch.bfloat16)
+    assert int4.quantize(model) is model
+    blocks = [m for m in model.modules() if isinstance(m, int4.Int4Linear)]
+    assert len(blocks) == 2 * 4
+    ids = torch.randint(0, 97, (1, 11), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        exact, got = plain(ids).float(), model(ids).float()
+    assert float((got - exact).norm() / exact.norm()) < 0.25  # Gaussian weights lose 8 % each
+    assert generate(model, ids, 5).shape == (1, 16)
+
+
+@needs_int4
+def test_other_types_are_refused():
+    with pytest.raises(TypeError, match="float32"):
+        int4.quantize(small(torch.float32))
+
+
+@needs_packing
+def test_packing_changes_the_order_of_the_weights_and_nothing_else():
+    model, plain = small(torch.bfloat16), small(torch.bfloat16)
+    int4.pack(model, required=True)
+    packed = [m for m in model.modules() if isinstance(m, int4.PackedLinear)]
+    assert len(packed) == 2 * 4 + 1  # the tied output matrix is packed as well
+    assert torch.equal(packed[0].weight, plain.stack.blocks[0].attention.qkv.weight)
+    ids = torch.randint(0, 97, (3, 11), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():  # another order of the same sums, rounded to 8 bits
+        torch.testing.assert_close(model(ids), plain(ids), rtol=0.05, atol=0.1)
+
+
+def test_packing_that_does_not_pay_leaves_the_model_alone(monkeypatch):
+    monkeypatch.setattr(int4, "packing_pays", lambda dtype, rows=1: False)
+    model = small(torch.float32)
+    assert int4.pack(model) is model
+    assert sum(isinstance(m, nn.Linear) for m in model.modules()) == 2 * 4
+    with pytest.raises(RuntimeError, match="missing or slower"):
+        int4.pack(model, required=True)
+
+
+def test_missing_operators_are_noticed(monkeypatch):
+    def missing(*args, **kwargs):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(int4, "PackedLinear", missing)
+    monkeypatch.setattr(int4, "Int4Linear", missing)
+    assert int4.packing_pays.__wrapped__(torch.bfloat16) is False
+    assert int4.int4_works.__wrapped__() is False
+    monkeypatch.setattr(int4, "int4_works", lambda: False)
+    with pytest.raises(RuntimeError, match="no packed 4-bit product"):
+        int4.quantize(small(torch.bfloat16))

@@ -10,6 +10,7 @@ from pathlib import Path
 from course_utils.exercises.engine import Exercise
 
 FOLDER = Path(__file__).resolve().parent
+NOTEBOOKS = FOLDER.parents[1] / "notebooks"
 _MODULE = re.compile(r"ch(\d\d)_(\d\d)\.py")
 
 
@@ -65,6 +66,26 @@ def titles() -> dict[str, str]:
         rows = [_literals(call) for call in calls if _is_exercise(call)]
         found |= {row["id"]: row.get("title", "") for row in rows if "id" in row}
     return found
+
+
+def offered() -> list[str]:
+    """Lessons whose notebook is there to be opened (all, where only the package is installed).
+
+    Exercises may be ready before their lesson; ``progress()`` must not send anybody there.
+    """
+    if not NOTEBOOKS.is_dir():
+        return list(lessons())
+    return [lesson for lesson in lessons() if any(NOTEBOOKS.glob(_notebook_pattern(lesson)))]
+
+
+def _notebook_pattern(lesson: str) -> str:
+    """File pattern of a lesson's notebook.
+
+    >>> _notebook_pattern("4.1"), _notebook_pattern("0.0")
+    ('04_*/01_*.ipynb', '00_*.ipynb')
+    """
+    chapter, number = map(int, lesson.split("."))
+    return f"{chapter:02}_*/{number:02}_*.ipynb" if chapter else f"{number:02}_*.ipynb"
 
 
 def known_ids() -> list[str]:

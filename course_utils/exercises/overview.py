@@ -34,7 +34,9 @@ def progress(reset: str | None = None) -> None:
         gone, note = store.forget(str(reset))
         notes += [f"Forgotten: {gone} {'entry' if gone == 1 else 'entries'} of {reset}.", note]
     content, note = store.read()
-    card = overview_card(catalogue.titles(), quiz_ids(), content)
+    here = catalogue.offered()
+    titles = {id: t for id, t in catalogue.titles().items() if id.rpartition(".")[0] in here}
+    card = overview_card(titles, [quiz for quiz in quiz_ids() if quiz in here], content)
     for text in [*notes, note]:
         card.small(text)
     show(card)

@@ -91,10 +91,10 @@ class KVCache:
         Returns:
             two views (B, H_kv, filled + T, D) into the reserved memory; nothing old is copied.
         """
-        end = self.filled + key.shape[2]
-        self.keys[layer][:, :, self.filled : end] = key
-        self.values[layer][:, :, self.filled : end] = value
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+        keys, values, new = self.keys[layer], self.values[layer], key.shape[2]
+        keys.narrow(2, self.filled, new).copy_(key)
+        values.narrow(2, self.filled, new).copy_(value)
+        return keys.narrow(2, 0, self.filled + new), values.narrow(2, 0, self.filled + new)
 
     def advance(self, new: int) -> None:
         """Count ``new`` positions as filled; call it once after the last layer."""

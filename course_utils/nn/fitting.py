@@ -90,3 +90,20 @@ def pad_rows(rows: list[list[int]], pad_id: int = 0) -> Tensor:
         batch_first=True,
         padding_value=pad_id,
     )
+
+
+@torch.no_grad()
+def logits_by_length(
+    model: Callable[[Tensor], Tensor], rows: list[list[int]], batch_size: int = 64, pad_id: int = 0
+) -> Tensor:
+    """A classifier's logits (N, classes) for rows of ids, in the order of the rows.
+
+    Rows of similar length share a batch, so that little is padded. A module is put into
+    evaluation mode.
+    """
+    if isinstance(model, nn.Module):
+        model.eval()
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    parts = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    logits = torch.cat([model(pad_rows([rows[i] for i in part], pad_id)) for part in parts])
+    return logits[torch.tensor(order).argsort()]

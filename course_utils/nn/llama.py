@@ -96,27 +96,21 @@ class Llama(Decoder):
 
     @classmethod
     def from_pretrained(
-        cls,
-        path: str | Path,
-        *,
-        dtype: torch.dtype = torch.float32,
-        pack: bool | None = None,
+        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, pack: bool = True
     ) -> Llama:
         """Load published weights from a folder with config.json and safetensors.
 
         Args:
             path: the folder, such as ``assets.path("smollm2-135m-instruct")``.
-            dtype: float32 equals the reference to rounding and can be trained further;
-                bfloat16 halves the memory that each decoded token has to read.
-            pack: arrange matrices for the processor, for inference only (``int4.pack``).
-                None: for bfloat16 on a CPU, where that doubles the speed of decoding.
+            dtype: float32 equals the reference to rounding; bfloat16 halves the memory that
+                each decoded token has to read.
+            pack: store the matrices in the order that decodes fastest on this CPU
+                (``int4.pack``). False keeps plain ``nn.Linear`` layers, to train or to adapt.
         """
-        model = cls.from_tensors(read_config(path), read_tensors(path), dtype=dtype)
-        if pack or (pack is None and dtype == torch.bfloat16):
-            from course_utils.nn import int4
+        from course_utils.nn import int4
 
-            int4.pack(model, required=bool(pack))
-        return model
+        model = cls.from_tensors(read_config(path), read_tensors(path), dtype=dtype)
+        return int4.pack(model) if pack else model
 
     @classmethod
     def from_tensors(

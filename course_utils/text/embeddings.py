@@ -172,7 +172,7 @@ class InputLayer:
     """Skip-gram's input side: the vector of the word in the middle."""
 
     def __init__(self, rows: int, dim: int, generator: torch.Generator) -> None:
-        self.table = (torch.rand(rows, dim, generator=generator) - 0.5) / dim
+        self.table = (2 * torch.rand(rows, dim, generator=generator) - 1) / dim  # as gensim
 
     def forward(self, batch: Tensor) -> Tensor:
         """(B,) word numbers -> (B, C)."""

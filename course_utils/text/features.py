@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import regex
@@ -52,14 +53,15 @@ def char_ngrams_in_words(text: str, low: int, high: int) -> list[str]:
     [' a ', ' ca', 'cat', 'at ']
     """
     _check_range(low, high)
-    grams: list[str] = []
-    for word in text.split():
-        padded = f" {word} "
-        for n in range(low, high + 1):
-            grams.extend(padded[i : i + n] for i in range(max(len(padded) - n, 0) + 1))
-            if len(padded) <= n:  # longer n would only repeat the whole word
-                break
-    return grams
+    return [gram for word in text.split() for gram in _padded_ngrams(word, low, high)]
+
+
+def _padded_ngrams(word: str, low: int, high: int) -> tuple[str, ...]:
+    padded = f" {word} "
+    high = max(low, min(high, len(padded)))  # longer n would only repeat the whole word
+    return tuple(
+        padded[i : i + n] for n in range(low, high + 1) for i in range(max(len(padded) - n, 0) + 1)
+    )
 
 
 def make_analyzer(
@@ -91,11 +93,15 @@ def make_analyzer(
         found = find(text)
         return word_ngrams([w for w in found if w not in stopped] if stopped else found, low, high)
 
-    def characters(text: str) -> list[str]:
-        cut = char_ngrams if analyzer == "char" else char_ngrams_in_words
-        return cut(text, low, high)
+    @lru_cache(maxsize=1 << 16)  # words repeat, so most are cut only once
+    def inside(word: str) -> tuple[str, ...]:
+        return _padded_ngrams(word, low, high)
 
-    cut = words if analyzer == "word" else characters
+    cut = {
+        "word": words,
+        "char": lambda text: char_ngrams(text, low, high),
+        "char_wb": lambda text: [gram for word in text.split() for gram in inside(word)],
+    }[analyzer]
     return (lambda text: cut(text.lower())) if lowercase else cut
 
 
@@ -288,6 +294,7 @@ def top_terms(weights: np.ndarray, names: Sequence[str], k: int = 10) -> list[st
 
 
 def as_documents(documents: Iterable[str]) -> Iterable[str]:
+    """The documents themselves; one string would be read as documents of one letter each."""
     if isinstance(documents, str):
         raise TypeError("documents must be an iterable of strings, got one string")
     return documents
@@ -304,5 +311,6 @@ def _check_range(low: int, high: int) -> None:
 
 
 def check_norm(norm: str | None) -> None:
+    """Refuse a norm that :func:`normalise_rows` does not know."""
     if norm not in ("l1", "l2", None):
         raise ValueError(f"norm must be 'l1', 'l2' or None, got {norm!r}")

@@ -655,7 +655,7 @@ fig, ax = plotting.subplots(figsize=(6.5, 2.9))
 ax.hist(per_head, bins=np.linspace(-0.4, 0.8, 25))
 ax.axvline(0, color="black", linestyle=":")
 ax.axvline(np.mean(of_layer), color=plotting.COLOURS[3], label="all heads of the last layer, averaged")
-ax.legend(fontsize=8)
+ax.legend(fontsize=8, loc="upper left")
 ax.set(xlabel="Kendall's τ between attention received and effect of deletion", ylabel="heads",
        title="72 heads of MiniLM: pick your explanation")
 plotting.show(fig, alt="Histogram over the 72 heads of MiniLM of the rank correlation between attention "

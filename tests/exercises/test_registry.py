@@ -124,9 +124,20 @@ def test_ids_follow_their_modules_and_count_from_one():
         assert ids == [f"{lesson}.{i}" for i in range(1, len(ids) + 1)]
 
 
+def test_only_lessons_with_a_notebook_are_offered(tmp_path, monkeypatch):
+    for name in ("00_start_here", "01_foundations/02_text_preprocessing"):
+        path = tmp_path / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(catalogue, "NOTEBOOKS", tmp_path)
+    assert catalogue.offered() == ["0.0", "1.2"]
+    monkeypatch.setattr(catalogue, "NOTEBOOKS", tmp_path / "absent")
+    assert catalogue.offered() == list(catalogue.lessons())
+
+
 def test_every_lesson_has_two_to_four_exercises_and_a_quiz():
-    for lesson in catalogue.lessons():
-        assert 2 <= len(catalogue.of_lesson(lesson)) <= 4, lesson
+    assert all(2 <= len(catalogue.of_lesson(lesson)) <= 4 for lesson in catalogue.lessons())
+    for lesson in catalogue.offered():
         assert lesson in quiz_ids(), f"quiz of {lesson} is missing"
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from course_utils.nn import known_answer as task
-from course_utils.nn.fitting import by_length, fit, pad_rows, triangle
+from course_utils.nn.fitting import by_length, fit, logits_by_length, pad_rows, triangle
 from course_utils.nn.transformer import Design, Transformer
 
 PRE = Design("pre")
@@ -64,6 +64,15 @@ def test_by_length_covers_every_row_once_with_little_padding():
 
 def test_pad_rows():
     assert pad_rows([[5, 6, 7], [], [8]], pad_id=9).tolist() == [[5, 6, 7], [9, 9, 9], [8, 9, 9]]
+
+
+def test_logits_come_in_the_order_of_the_rows():
+    rows = [[7] * n for n in (5, 1, 3, 8, 2)]
+
+    def sums(ids):
+        return ids.sum(dim=1, keepdim=True).float()
+
+    assert logits_by_length(sums, rows, batch_size=2).flatten().tolist() == [35, 7, 21, 56, 14]
 
 
 def test_reverse_equals_a_loop():

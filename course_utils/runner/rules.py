@@ -162,7 +162,8 @@ def dead_links(text: str, folder: Path) -> list[str]:
         text: Markdown, with or without HTML.
         folder: where the text lies.
     """
-    plain = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    # code and formulas hold brackets that are no links
+    plain = re.sub(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$", "", text, flags=re.DOTALL)
     targets = [a or b for a, b in LINK.findall(plain)]
     local = [t for t in targets if not STRAIGHT.match(t)]
     return [t for t in local if not (folder / t.partition("#")[0]).exists()]

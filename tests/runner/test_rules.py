@@ -116,6 +116,7 @@ def test_links_must_lead_somewhere(tmp_path):
         "`[e](code.ipynb)` [f](gone.ipynb \"title\") <img alt='x' src='gone.png'>"
     )
     assert rules.dead_links(text, tmp_path) == ["gone.ipynb", "gone.png"]
+    assert rules.dead_links("$[u](s)$ and `[a](b)`, $$[u]\n(s) [v](t)$$", tmp_path) == []
     book = new_notebook(cells=[new_markdown_cell(text)])
     assert rules.notebook_links(book, tmp_path) == ["cell 0: gone.ipynb", "cell 0: gone.png"]
 

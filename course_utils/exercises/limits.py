@@ -63,6 +63,7 @@ class Alarm:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.armed:
+            signal.setitimer(signal.ITIMER_REAL, 0)  # a late one: no more of them
             return
         if self.fired:
             # swallowed by a bare `except:`; at this rate one soon strikes outside its `try`

@@ -68,7 +68,13 @@ def test_a_kernel_is_cut_off(tmp_path):
         "        print(type(error).__name__)"
     )
     book = new_notebook(cells=[new_code_cell(source)])
-    execute(book, tmp_path, environment(Layout.here()))
+    for last in (False, False, True):  # two kernels starting at once may be given the same port
+        try:
+            execute(book, tmp_path, environment(Layout.here()))
+            break
+        except (AttributeError, RuntimeError):
+            if last:
+                raise
     assert book.cells[0].outputs[0].text == "NetworkBlocked\nNetworkBlocked\n"
 
 

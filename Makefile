@@ -40,7 +40,8 @@ test: setup ## set up, then run every test; one lesson: make test ONLY=04_llms/0
 test-fast: setup ## unit, exercise and structure tests (three minutes)
 	@$(MAKE) --no-print-directory test-unit
 
-# exercises without coverage: a tracer slows the handler that cuts endless loops off, and alarms nest
+# exercises without coverage: the alarms that cut endless loops off strike coverage's tracer while it
+# holds a lock, and the lock stays shut for ever
 test-unit:
 	$(PYTEST) -n $(JOBS) --dist loadscope $(if $(ONLY),--lesson "$(ONLY)",--cov --cov-report=term) -m "not browser" tests --ignore=tests/notebooks --ignore=tests/exercises
 	$(PYTEST) -n $(JOBS) --dist loadscope $(if $(ONLY),--lesson "$(ONLY)") tests/exercises

@@ -179,8 +179,20 @@ class AddK(NGramModel):
 
     def _probability(self, word: Word, context: Context) -> float:
         count = self.counts[len(context)].get(context, {}).get(word, 0)
-        total = self.totals[len(context)].get(context, 0) + self.k * len(self.vocabulary)
+        total = self._total(context)
         return (count + self.k) / total if total else 0.0
+
+    def _total(self, context: Context) -> float:
+        return self.totals[len(context)].get(context, 0) + self.k * len(self.vocabulary)
+
+    def distribution(self, context: Sequence[Word] = ()) -> dict[Word, float]:
+        """P(word | context) for every word, filled in from the words that were seen."""
+        context = self._cut(context)
+        total = self._total(context)
+        values = dict.fromkeys(self.vocabulary, self.k / total if total else 0.0)
+        for word, count in self.counts[len(context)].get(context, {}).items():
+            values[word] = (count + self.k) / total
+        return values
 
 
 def _checked(sentence: Sequence[Word]) -> Sequence[Word]:

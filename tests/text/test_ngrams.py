@@ -80,6 +80,16 @@ def test_add_one_by_hand():
     assert model.probability("zebra", ["I"]) == pytest.approx(1 / 15)
 
 
+@pytest.mark.parametrize("k", [0, 0.01, 1])
+def test_the_distribution_of_add_k_holds_the_probability_of_every_word(k):
+    # AddK fills its distribution in from the seen words; the base class asks word by word
+    model = AddK(3, k).fit(TRAIN, choose_vocabulary(TRAIN, 2))
+    for context in [(), ("w0",), ("w0", "w1"), (START, START), ("never", "seen"), ("w1",) * 7]:
+        wanted = {word: model.probability(word, context) for word in model.vocabulary}
+        assert model.distribution(context) == wanted
+    assert set(AddK(2, k=0).fit(SAM).distribution(["zebra"]).values()) == {0.0}
+
+
 def test_perplexity_in_bits_by_hand():
     # a uniform model over 4 words: 2 bits a word, perplexity 4
     model = AddK(1, k=1e9).fit([["a", "b"]])

@@ -16,9 +16,10 @@ Letters: C_in and C_out widths of a linear layer, G group size.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -229,9 +230,12 @@ def _replace(model: nn.Module, kind: Callable[..., nn.Module]) -> nn.Module:
 def best_order(dtype: torch.dtype, rows: int = 1) -> type[StripLinear | PackedLinear] | None:
     """The fastest order of a matrix here for products with so many rows; None: the plain one.
 
-    Decided by a probe over more weights than the caches hold (0.1-0.3 s, once), never by the
-    processor's name. oneDNN's order is not taken for single float32 rows: its sums move
-    SmolLM2's logits by 5e-4, ten times plain rounding.
+    Decided by a probe over more weights than the caches hold (0.1-0.5 s, once), never by the
+    processor's name. Each product is timed alone and the kinds take turns: on a busy machine the
+    median of many short times holds still, which one long time does not.
+
+    oneDNN's order is not taken for single float32 rows: its sums move SmolLM2's logits by 5e-4,
+    ten times plain rounding.
     """
     kinds = (StripLinear, PackedLinear)
     if dtype == torch.float32 and rows == 1:
@@ -243,15 +247,22 @@ def best_order(dtype: torch.dtype, rows: int = 1) -> type[StripLinear | PackedLi
     with torch.inference_mode():
         plain = [weight.clone() for _ in range(copies)]
         expected = F.linear(x, weight)
-        best, least = None, _seconds(lambda: [F.linear(x, w) for w in plain])
+        ways: dict = {None: [partial(F.linear, weight=w) for w in plain]}
         for kind in kinds:
-            if not _works(kind, weight, x, expected):
-                continue
-            layers = [kind(w) for w in plain]
-            seconds = _seconds(lambda layers=layers: [layer(x) for layer in layers])
-            if seconds < least:
-                best, least = kind, seconds
-    return best
+            if _works(kind, weight, x, expected):
+                ways[kind] = [kind(w) for w in plain]
+        times = _in_turns(ways, x)
+    return min(times, key=lambda kind: times[kind])
+
+
+def _in_turns(ways: dict, x: Tensor, repeats: int = 4) -> dict:
+    """Median seconds of one product for each kind of layer; a first round warms up."""
+    times: dict = {kind: [] for kind in ways}
+    for turn in range(repeats + 1):
+        for kind, layers in ways.items():
+            found = [_seconds(layer, x) for layer in layers]
+            times[kind] += found if turn else []
+    return {kind: statistics.median(found) for kind, found in times.items()}
 
 
 def _works(
@@ -278,10 +289,7 @@ def int4_works() -> bool:
     return torch.equal(ours.float(), F.linear(x.float(), weight))
 
 
-def _seconds(call: Callable[[], object], repeats: int = 4) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _seconds(layer: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    start = time.perf_counter()
+    layer(x)
+    return time.perf_counter() - start

@@ -168,3 +168,17 @@ def test_wrong_results_are_noticed(monkeypatch):
     monkeypatch.setattr(int4.StripLinear, "forward", lambda self, x: x.new_zeros(len(x), 96))
     weight, x = normal(96, 64), normal(1, 64)
     assert not int4._works(int4.StripLinear, weight, x, F.linear(x, weight))
+
+
+def test_a_busy_moment_does_not_decide(monkeypatch):
+    # each layer is called five times; the fast kind is interrupted at every third product
+    calls = iter(range(10**6))
+
+    def seconds(layer, x):
+        return (
+            9.0 if layer == "fast" and next(calls) % 3 == 0 else {"fast": 1.0, "slow": 2.0}[layer]
+        )
+
+    monkeypatch.setattr(int4, "_seconds", seconds)
+    times = int4._in_turns({None: ["slow"] * 7, int4.StripLinear: ["fast"] * 7}, normal(1, 3))
+    assert times == {None: 2.0, int4.StripLinear: 1.0}

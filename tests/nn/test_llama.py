@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from course_utils import assets
 from course_utils.nn import int4
-from course_utils.nn.blocks import Recipe
+from course_utils.nn.blocks import Recipe, RMSNorm
 from course_utils.nn.generation import generate
 from course_utils.nn.llama import Llama, llama_recipe
 
@@ -54,6 +54,51 @@ def test_one_layer_with_silent_parts_is_norm_then_embeddings_by_hand():
     root = 12.5**0.5
     expected = torch.tensor([3 * 3 + 8 * 4, 3.0, -16.0]) / root
     torch.testing.assert_close(model(torch.tensor([[0]]))[0, 0], expected, rtol=1e-5, atol=0)
+
+
+def norm_of(width: int, dtype: torch.dtype, eps: float = 1e-5) -> RMSNorm:
+    norm = RMSNorm(width, eps).to(dtype)
+    torch.nn.init.normal_(norm.weight, mean=1.0, generator=torch.Generator().manual_seed(2))
+    return norm
+
+
+@pytest.mark.parametrize("length", [1, 3])  # the short cut for one position, and torch's own form
+def test_rms_norm_by_hand(length):
+    norm = RMSNorm(2, eps=3.5)
+    norm.weight.data = torch.tensor([1.0, 2.0])
+    x = torch.tensor([3.0, 4.0]).expand(5, length, 2)
+    # mean square 12.5, with eps 16: divided by 4
+    torch.testing.assert_close(norm(x), torch.tensor([0.75, 2.0]).expand(5, length, 2))
+
+
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])  # at 1e-4 eps is larger than the mean square
+@pytest.mark.parametrize("mean", [0.0, 3.0])  # a mean must not be subtracted
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    # relative to the largest number; bfloat16: two roundings to 8 bits, as in transformers
+    [(torch.float64, 1e-14), (torch.float32, 1e-6), (torch.bfloat16, 2**-7)],
+)
+def test_rms_norm_of_one_position_equals_torch(size, mean, dtype, tolerance):
+    norm = norm_of(577, dtype)
+    x = torch.randn(5, 1, 577, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = (size * (x + mean)).to(dtype)
+    weight = norm.weight.detach().double()
+    exact = torch.nn.functional.rms_norm(x.double(), (577,), weight, norm.eps)
+    got = norm(x).detach()
+    assert got.dtype == dtype
+    assert float((got - exact).abs().max()) < tolerance * float(exact.abs().max())
+
+
+def test_rms_norm_of_one_position_has_the_gradients_of_many():
+    norm = norm_of(7, torch.float64)
+    x = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert torch.autograd.gradcheck(norm, x[:, :1].clone().requires_grad_())
+    gradients = []
+    for parts in ([x], x.split(1, dim=1)):
+        norm.zero_grad()
+        torch.cat([norm(part) for part in parts], dim=1).pow(3).sum().backward()
+        gradients.append(norm.weight.grad.clone())
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": True}, {"num_key_value_heads": 6}])

@@ -135,8 +135,8 @@ def test_only_lessons_with_a_notebook_are_offered(tmp_path, monkeypatch):
     assert catalogue.offered() == list(catalogue.lessons())
 
 
-def test_every_lesson_has_two_to_four_exercises_and_a_quiz():
-    assert all(2 <= len(catalogue.of_lesson(lesson)) <= 4 for lesson in catalogue.lessons())
+def test_every_lesson_has_two_to_five_exercises_and_a_quiz():
+    assert all(2 <= len(catalogue.of_lesson(lesson)) <= 5 for lesson in catalogue.lessons())
     for lesson in catalogue.offered():
         assert lesson in quiz_ids(), f"quiz of {lesson} is missing"
 

@@ -1,4 +1,4 @@
-"""Exercises of lesson 4.2, Transformer: a norm, rotary positions, pooling, teacher forcing."""
+"""Exercises of lesson 4.2, Transformer: rotary positions, a norm, teacher forcing, pooling."""
 
 from __future__ import annotations
 
@@ -12,147 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# -- 4.2.1 layer norm --------------------------------------------------------------------------
-
-
-def layer_norm(
-    rows: Sequence[Sequence[float]], weight: Sequence[float], bias: Sequence[float], eps: float
-) -> list[list[float]]:
-    result = []
-    for row in rows:
-        mean = sum(row) / len(row)
-        variance = sum((x - mean) ** 2 for x in row) / len(row)
-        scale = 1 / math.sqrt(variance + eps)
-        result.append(
-            [w * (x - mean) * scale + b for x, w, b in zip(row, weight, bias, strict=True)]
-        )
-    return result
-
-
-def layer_norm_numpy(rows, weight, bias, eps):
-    import numpy as np
-
-    x = np.asarray(rows, dtype=float)
-    centred = x - x.mean(axis=1, keepdims=True)
-    return np.asarray(weight) * centred / np.sqrt(x.var(axis=1, keepdims=True) + eps) + bias
-
-
-def layer_norm_torch(rows, weight, bias, eps):
-    import torch
-
-    x, w, b = (torch.as_tensor(y, dtype=torch.float64) for y in (rows, weight, bias))
-    return torch.nn.functional.layer_norm(x, x.shape[-1:], w, b, eps)
-
-
-def _norm(rows, weight, bias, eps, fault: str):
-    import numpy as np
-
-    x = np.asarray(rows, dtype=float)
-    axis = 0 if fault == "axis" else 1
-    mean = 0 if fault == "shift" else x.mean(axis=axis, keepdims=True)
-    centred = x - mean
-    count = x.shape[axis] - (1 if fault == "sample" else 0)
-    variance = (centred**2).sum(axis=axis, keepdims=True) / count
-    below = np.sqrt(variance) + eps if fault == "eps" else np.sqrt(variance + eps)
-    if fault == "variance":
-        below = variance + eps
-    return (np.asarray(weight) * centred / below + bias).tolist()
-
-
-def sample_variance(rows, weight, bias, eps):
-    return _norm(rows, weight, bias, eps, "sample")
-
-
-def eps_outside(rows, weight, bias, eps):
-    return _norm(rows, weight, bias, eps, "eps")
-
-
-def over_the_rows(rows, weight, bias, eps):
-    return _norm(rows, weight, bias, eps, "axis")
-
-
-def without_shift(rows, weight, bias, eps):
-    return _norm(rows, weight, bias, eps, "shift")
-
-
-def divided_by_variance(rows, weight, bias, eps):
-    return _norm(rows, weight, bias, eps, "variance")
-
-
-NORM_MISTAKES = (
-    (sample_variance, "Divide the squares by C, not by C - 1: layer norm uses the plain mean."),
-    (eps_outside, "eps belongs under the root, beside the variance."),
-    (over_the_rows, "You normalised over the rows. Each row is normalised by its own numbers."),
-    (without_shift, "The mean was not subtracted: that is RMSNorm."),
-    (divided_by_variance, "Divide by the root of the variance, not by the variance."),
-)
-
-
-def check_layer_norm(answer, t: Trial) -> None:
-    for count, width, eps in ((3, 5, 0.3), (4, 2, 0.1), (2, 7, 0.5)):
-        rows = [[round(t.rng.uniform(-3, 5), 2) for _ in range(width)] for _ in range(count)]
-        weight = [round(t.rng.uniform(0.5, 2), 2) for _ in range(width)]
-        bias = [round(t.rng.uniform(-1, 1), 2) for _ in range(width)]
-        got = t.call(answer, rows, weight, bias, eps)
-        t.close(
-            got,
-            layer_norm(rows, weight, bias, eps),
-            says="The normalised rows are not the expected ones.",
-            mistakes=[
-                (wrong(rows, weight, bias, eps), sentence) for wrong, sentence in NORM_MISTAKES
-            ],
-        )
-    t.passed("Rows of 2, 5 and 7 numbers are normalised each by itself")
-    row = [4.0] * 3
-    got = t.call(answer, [row], [1.0] * 3, [0.5] * 3, 1e-5)
-    t.close(got, [[0.5] * 3], says="A row of equal numbers has variance 0; only the bias is left.")
-    t.passed("and a constant row does not divide by zero")
-
-
-LAYER_NORM = Exercise(
-    id="4.2.1",
-    title="Layer norm by hand",
-    difficulty="easy",
-    minutes=10,
-    statement=r"""
-Normalise each row by its own mean and variance, then scale and shift:
-$y_i = w_i\,\dfrac{x_i-\mu}{\sqrt{\sigma^2+\varepsilon}}+b_i$. The variance is the mean of the
-squared distances, divided by the number of entries C. Each row is one token; rows know nothing
-of one another. The check uses a large `eps`, so its place matters.
-""",
-    stub='''
-def layer_norm(
-    rows: list[list[float]], weight: list[float], bias: list[float], eps: float
-) -> list[list[float]]:
-    """Every row normalised by itself, scaled by weight, shifted by bias.
-
-    >>> layer_norm([[1.0, 3.0]], [1.0, 1.0], [0.0, 10.0], eps=0.0)
-    [[-1.0, 11.0]]
-    """
-    raise NotImplementedError
-''',
-    name="layer_norm",
-    reference=layer_norm,
-    alternatives=(layer_norm_numpy, layer_norm_torch),
-    wrong=(
-        Wrong(sample_variance, "not by C - 1"),
-        Wrong(eps_outside, "under the root"),
-        Wrong(over_the_rows, "You normalised over the rows"),
-        Wrong(without_shift, "that is RMSNorm"),
-        Wrong(divided_by_variance, "not by the variance"),
-    ),
-    check=check_layer_norm,
-    hints=(
-        "One row at a time: mean, then variance, then every entry.",
-        "The row 1, 3 has mean 2 and variance ((-1)² + 1²) / 2 = 1. With eps = 3 its entries "
-        "become -1/2 and 1/2.",
-        "1. `mean = sum(row) / C`\n2. `variance = sum((x - mean) ** 2) / C`\n"
-        "3. `w * (x - mean) / sqrt(variance + eps) + b` for every entry",
-    ),
-)
-
-
-# -- 4.2.2 rotary positions --------------------------------------------------------------------
+# -- 4.2.1 rotary positions --------------------------------------------------------------------
 
 
 def rotate(x: Sequence[float], position: int, base: float = 10_000.0) -> list[float]:
@@ -265,7 +125,7 @@ def check_rotate(answer, t: Trial) -> None:
 
 
 ROTATE = Exercise(
-    id="4.2.2",
+    id="4.2.1",
     title="Turn a query",
     difficulty="medium",
     minutes=15,
@@ -310,150 +170,147 @@ def rotate(x: list[float], position: int, base: float = 10_000.0) -> list[float]
 )
 
 
-# -- 4.2.3 padding in a pooled vector ----------------------------------------------------------
+# -- 4.2.2 layer norm --------------------------------------------------------------------------
 
 
-def mean_of_real(x: Tensor, real: Tensor) -> Tensor:
-    weights = real.to(x.dtype)[..., None]  # (B, T, 1)
-    return (x * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+def layer_norm(
+    rows: Sequence[Sequence[float]], weight: Sequence[float], bias: Sequence[float], eps: float
+) -> list[list[float]]:
+    result = []
+    for row in rows:
+        mean = sum(row) / len(row)
+        variance = sum((x - mean) ** 2 for x in row) / len(row)
+        scale = 1 / math.sqrt(variance + eps)
+        result.append(
+            [w * (x - mean) * scale + b for x, w, b in zip(row, weight, bias, strict=True)]
+        )
+    return result
 
 
-def mean_by_loop(x, real):
+def layer_norm_numpy(rows, weight, bias, eps):
+    import numpy as np
+
+    x = np.asarray(rows, dtype=float)
+    centred = x - x.mean(axis=1, keepdims=True)
+    return np.asarray(weight) * centred / np.sqrt(x.var(axis=1, keepdims=True) + eps) + bias
+
+
+def layer_norm_torch(rows, weight, bias, eps):
     import torch
 
-    rows = [row[keep.bool()] for row, keep in zip(x, real, strict=True)]
-    return torch.stack([r.mean(dim=0) if len(r) else x.new_zeros(x.shape[-1]) for r in rows])
+    x, w, b = (torch.as_tensor(y, dtype=torch.float64) for y in (rows, weight, bias))
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], w, b, eps)
 
 
-def mean_by_einsum(x, real):
-    import torch
+def _norm(rows, weight, bias, eps, fault: str):
+    import numpy as np
 
-    counts = real.sum(dim=1, keepdim=True)
-    weights = torch.where(counts > 0, real / counts.clamp(min=1), 0.0).to(x.dtype)
-    return torch.einsum("bt,btc->bc", weights, x)
-
-
-def mean_of_everything(x, real):
-    return x.mean(dim=1)
-
-
-def divided_by_the_width(x, real):
-    return (x * real[..., None]).sum(dim=1) / x.shape[1]
-
-
-def padding_still_summed(x, real):
-    return x.sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1)
+    x = np.asarray(rows, dtype=float)
+    axis = 0 if fault == "axis" else 1
+    mean = 0 if fault == "shift" else x.mean(axis=axis, keepdims=True)
+    centred = x - mean
+    count = x.shape[axis] - (1 if fault == "sample" else 0)
+    variance = (centred**2).sum(axis=axis, keepdims=True) / count
+    below = np.sqrt(variance) + eps if fault == "eps" else np.sqrt(variance + eps)
+    if fault == "variance":
+        below = variance + eps
+    return (np.asarray(weight) * centred / below + bias).tolist()
 
 
-def empty_row_is_nan(x, real):
-    return (x * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+def sample_variance(rows, weight, bias, eps):
+    return _norm(rows, weight, bias, eps, "sample")
 
 
-def first_positions(x, real):
-    import torch
-
-    return torch.stack([row[: int(n)].mean(0) for row, n in zip(x, real.sum(1), strict=True)])
+def eps_outside(rows, weight, bias, eps):
+    return _norm(rows, weight, bias, eps, "eps")
 
 
-def check_mean_of_real(answer, t: Trial) -> None:
-    import torch
-
-    make = t.torch_generator()
-    for batch, length, width in ((3, 5, 7), (2, 7, 3)):
-        x = torch.randn(batch, length, width, generator=make) + 2
-        lengths = [t.rng.randint(1, length - 1) for _ in range(batch)]
-        for side in ("right", "left"):
-            real = torch.zeros(batch, length, dtype=torch.long)
-            for row, n in enumerate(lengths):
-                real[row, slice(0, n) if side == "right" else slice(length - n, length)] = 1
-            shows = f"mean_of_real(x, real) with B={batch}, T={length}, padding on the {side}"
-            got = t.call(answer, x, real, shows=shows)
-            t.has_shape(got, (batch, width), "One vector of C numbers for each text: (B, C).")
-            t.close(
-                got,
-                mean_of_real(x, real),
-                tolerance=1e-5,
-                says="The mean is not that of the real tokens.",
-                mistakes=[
-                    (mean_of_everything(x, real), "Padding is averaged like real tokens."),
-                    (
-                        divided_by_the_width(x, real),
-                        "You divide by T. Divide by the number of real tokens of each row.",
-                    ),
-                    (
-                        padding_still_summed(x, real),
-                        "The count is right, but the sum still holds the padding's vectors.",
-                    ),
-                    (
-                        first_positions(x, real),
-                        "Padding may stand on the left: use the mask, not the first positions.",
-                    ),
-                ],
-            )
-    t.passed("Padding on either side leaves the mean unchanged")
-    x, real = torch.ones(2, 3, 4), torch.tensor([[1, 1, 0], [0, 0, 0]])
-    got = t.call(answer, x, real, shows="mean_of_real(x, real), row 1 all padding")
-    t.that(
-        bool((got[1] == 0).all()),
-        "A row without real tokens must give zeros; yours divides zero by zero.",
-    )
-    t.passed("and a row of padding alone gives zeros")
+def over_the_rows(rows, weight, bias, eps):
+    return _norm(rows, weight, bias, eps, "axis")
 
 
-MEAN_OF_REAL = Exercise(
-    id="4.2.3",
-    title="A classifier that sees padding",
+def without_shift(rows, weight, bias, eps):
+    return _norm(rows, weight, bias, eps, "shift")
+
+
+def divided_by_variance(rows, weight, bias, eps):
+    return _norm(rows, weight, bias, eps, "variance")
+
+
+NORM_MISTAKES = (
+    (sample_variance, "Divide the squares by C, not by C - 1: layer norm uses the plain mean."),
+    (eps_outside, "eps belongs under the root, beside the variance."),
+    (over_the_rows, "You normalised over the rows. Each row is normalised by its own numbers."),
+    (without_shift, "The mean was not subtracted: that is RMSNorm."),
+    (divided_by_variance, "Divide by the root of the variance, not by the variance."),
+)
+
+
+def check_layer_norm(answer, t: Trial) -> None:
+    for count, width, eps in ((3, 5, 0.3), (4, 2, 0.1), (2, 7, 0.5)):
+        rows = [[round(t.rng.uniform(-3, 5), 2) for _ in range(width)] for _ in range(count)]
+        weight = [round(t.rng.uniform(0.5, 2), 2) for _ in range(width)]
+        bias = [round(t.rng.uniform(-1, 1), 2) for _ in range(width)]
+        got = t.call(answer, rows, weight, bias, eps)
+        t.close(
+            got,
+            layer_norm(rows, weight, bias, eps),
+            says="The normalised rows are not the expected ones.",
+            mistakes=[
+                (wrong(rows, weight, bias, eps), sentence) for wrong, sentence in NORM_MISTAKES
+            ],
+        )
+    t.passed("Rows of 2, 5 and 7 numbers are normalised each by itself")
+    row = [4.0] * 3
+    got = t.call(answer, [row], [1.0] * 3, [0.5] * 3, 1e-5)
+    t.close(got, [[0.5] * 3], says="A row of equal numbers has variance 0; only the bias is left.")
+    t.passed("and a constant row does not divide by zero")
+
+
+LAYER_NORM = Exercise(
+    id="4.2.2",
+    title="Layer norm by hand",
     difficulty="easy",
     minutes=10,
-    statement="""
-A colleague's classifier gives other answers when the same text is padded. The attention is masked,
-so that is not it. Its last lines are:
-
-```python
-x = self.encoder(x, mask)        # (B, T, C)
-return self.classifier(x.mean(dim=1))
-```
-
-Write the mean that it needs. `real` is (B, T) with 1 = real token, 0 = padding, and padding may
-stand **on either side**. A row without any real token gives zeros.
+    statement=r"""
+Normalise each row by its own mean and variance, then scale and shift:
+$y_i = w_i\,\dfrac{x_i-\mu}{\sqrt{\sigma^2+\varepsilon}}+b_i$. The variance is the mean of the
+squared distances, divided by the number of entries C. Each row is one token; rows know nothing
+of one another. The check uses a large `eps`, so its place matters.
 """,
     stub='''
-import torch
-from torch import Tensor
+def layer_norm(
+    rows: list[list[float]], weight: list[float], bias: list[float], eps: float
+) -> list[list[float]]:
+    """Every row normalised by itself, scaled by weight, shifted by bias.
 
-
-def mean_of_real(x: Tensor, real: Tensor) -> Tensor:
-    """The mean (B, C) of the real positions of x (B, T, C).
-
-    >>> x = torch.tensor([[[1.0], [3.0], [100.0]]])
-    >>> mean_of_real(x, torch.tensor([[1, 1, 0]]))
-    tensor([[2.]])
+    >>> layer_norm([[1.0, 3.0]], [1.0, 1.0], [0.0, 10.0], eps=0.0)
+    [[-1.0, 11.0]]
     """
     raise NotImplementedError
 ''',
-    name="mean_of_real",
-    reference=mean_of_real,
-    alternatives=(mean_by_loop, mean_by_einsum),
+    name="layer_norm",
+    reference=layer_norm,
+    alternatives=(layer_norm_numpy, layer_norm_torch),
     wrong=(
-        Wrong(mean_of_everything, "averaged like real tokens"),
-        Wrong(divided_by_the_width, "You divide by T"),
-        Wrong(padding_still_summed, "the sum still holds"),
-        Wrong(empty_row_is_nan, "divides zero by zero"),
-        Wrong(first_positions, "on the left"),
+        Wrong(sample_variance, "not by C - 1"),
+        Wrong(eps_outside, "under the root"),
+        Wrong(over_the_rows, "You normalised over the rows"),
+        Wrong(without_shift, "that is RMSNorm"),
+        Wrong(divided_by_variance, "not by the variance"),
     ),
-    check=check_mean_of_real,
+    check=check_layer_norm,
     hints=(
-        "A mean has a sum and a count. Padding must be absent from both.",
-        "For x = 1, 3, 100 and real = 1, 1, 0 the answer is 2. A plain mean gives 34.67, the right "
-        "sum over T gives 1.33.",
-        "1. `weights = real[..., None]`, so that it multiplies (B, T, C)\n"
-        "2. `(x * weights).sum(1)` over `weights.sum(1)`\n"
-        "3. `clamp(min=1)` on the count, for rows of padding alone",
+        "One row at a time: mean, then variance, then every entry.",
+        "The row 1, 3 has mean 2 and variance ((-1)² + 1²) / 2 = 1. With eps = 3 its entries "
+        "become -1/2 and 1/2.",
+        "1. `mean = sum(row) / C`\n2. `variance = sum((x - mean) ** 2) / C`\n"
+        "3. `w * (x - mean) / sqrt(variance + eps) + b` for every entry",
     ),
 )
 
 
-# -- 4.2.4 teacher forcing ---------------------------------------------------------------------
+# -- 4.2.3 teacher forcing ---------------------------------------------------------------------
 
 
 def teacher_forcing(
@@ -561,7 +418,7 @@ def check_teacher_forcing(answer, t: Trial) -> None:
 
 
 TEACHER_FORCING = Exercise(
-    id="4.2.4",
+    id="4.2.3",
     title="What the decoder reads and what it must say",
     difficulty="medium",
     minutes=15,
@@ -609,4 +466,147 @@ def teacher_forcing(
 )
 
 
-EXERCISES = [LAYER_NORM, ROTATE, MEAN_OF_REAL, TEACHER_FORCING]
+# -- 4.2.4 padding in a pooled vector ----------------------------------------------------------
+
+
+def mean_of_real(x: Tensor, real: Tensor) -> Tensor:
+    weights = real.to(x.dtype)[..., None]  # (B, T, 1)
+    return (x * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def mean_by_loop(x, real):
+    import torch
+
+    rows = [row[keep.bool()] for row, keep in zip(x, real, strict=True)]
+    return torch.stack([r.mean(dim=0) if len(r) else x.new_zeros(x.shape[-1]) for r in rows])
+
+
+def mean_by_einsum(x, real):
+    import torch
+
+    counts = real.sum(dim=1, keepdim=True)
+    weights = torch.where(counts > 0, real / counts.clamp(min=1), 0.0).to(x.dtype)
+    return torch.einsum("bt,btc->bc", weights, x)
+
+
+def mean_of_everything(x, real):
+    return x.mean(dim=1)
+
+
+def divided_by_the_width(x, real):
+    return (x * real[..., None]).sum(dim=1) / x.shape[1]
+
+
+def padding_still_summed(x, real):
+    return x.sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def empty_row_is_nan(x, real):
+    return (x * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+
+
+def first_positions(x, real):
+    import torch
+
+    return torch.stack([row[: int(n)].mean(0) for row, n in zip(x, real.sum(1), strict=True)])
+
+
+def check_mean_of_real(answer, t: Trial) -> None:
+    import torch
+
+    make = t.torch_generator()
+    for batch, length, width in ((3, 5, 7), (2, 7, 3)):
+        x = torch.randn(batch, length, width, generator=make) + 2
+        lengths = [t.rng.randint(1, length - 1) for _ in range(batch)]
+        for side in ("right", "left"):
+            real = torch.zeros(batch, length, dtype=torch.long)
+            for row, n in enumerate(lengths):
+                real[row, slice(0, n) if side == "right" else slice(length - n, length)] = 1
+            shows = f"mean_of_real(x, real) with B={batch}, T={length}, padding on the {side}"
+            got = t.call(answer, x, real, shows=shows)
+            t.has_shape(got, (batch, width), "One vector of C numbers for each text: (B, C).")
+            t.close(
+                got,
+                mean_of_real(x, real),
+                tolerance=1e-5,
+                says="The mean is not that of the real tokens.",
+                mistakes=[
+                    (mean_of_everything(x, real), "Padding is averaged like real tokens."),
+                    (
+                        divided_by_the_width(x, real),
+                        "You divide by T. Divide by the number of real tokens of each row.",
+                    ),
+                    (
+                        padding_still_summed(x, real),
+                        "The count is right, but the sum still holds the padding's vectors.",
+                    ),
+                    (
+                        first_positions(x, real),
+                        "Padding may stand on the left: use the mask, not the first positions.",
+                    ),
+                ],
+            )
+    t.passed("Padding on either side leaves the mean unchanged")
+    x, real = torch.ones(2, 3, 4), torch.tensor([[1, 1, 0], [0, 0, 0]])
+    got = t.call(answer, x, real, shows="mean_of_real(x, real), row 1 all padding")
+    t.that(
+        bool((got[1] == 0).all()),
+        "A row without real tokens must give zeros; yours divides zero by zero.",
+    )
+    t.passed("and a row of padding alone gives zeros")
+
+
+MEAN_OF_REAL = Exercise(
+    id="4.2.4",
+    title="A classifier that sees padding",
+    difficulty="easy",
+    minutes=10,
+    statement="""
+A colleague's classifier gives other answers when the same text is padded. The attention is masked,
+so that is not it. Its last lines are:
+
+```python
+x = self.encoder(x, mask)        # (B, T, C)
+return self.classifier(x.mean(dim=1))
+```
+
+Write the mean that it needs. `real` is (B, T) with 1 = real token, 0 = padding, and padding may
+stand **on either side**. A row without any real token gives zeros.
+""",
+    stub='''
+import torch
+from torch import Tensor
+
+
+def mean_of_real(x: Tensor, real: Tensor) -> Tensor:
+    """The mean (B, C) of the real positions of x (B, T, C).
+
+    >>> x = torch.tensor([[[1.0], [3.0], [100.0]]])
+    >>> mean_of_real(x, torch.tensor([[1, 1, 0]]))
+    tensor([[2.]])
+    """
+    raise NotImplementedError
+''',
+    name="mean_of_real",
+    reference=mean_of_real,
+    alternatives=(mean_by_loop, mean_by_einsum),
+    wrong=(
+        Wrong(mean_of_everything, "averaged like real tokens"),
+        Wrong(divided_by_the_width, "You divide by T"),
+        Wrong(padding_still_summed, "the sum still holds"),
+        Wrong(empty_row_is_nan, "divides zero by zero"),
+        Wrong(first_positions, "on the left"),
+    ),
+    check=check_mean_of_real,
+    hints=(
+        "A mean has a sum and a count. Padding must be absent from both.",
+        "For x = 1, 3, 100 and real = 1, 1, 0 the answer is 2. A plain mean gives 34.67, the right "
+        "sum over T gives 1.33.",
+        "1. `weights = real[..., None]`, so that it multiplies (B, T, C)\n"
+        "2. `(x * weights).sum(1)` over `weights.sum(1)`\n"
+        "3. `clamp(min=1)` on the count, for rows of padding alone",
+    ),
+)
+
+
+EXERCISES = [ROTATE, LAYER_NORM, TEACHER_FORCING, MEAN_OF_REAL]

@@ -83,8 +83,14 @@ values = [[0.0, 0.0], [1.0, 0.0], [0.5, 0.5]]
 
 # %%
 scores = [sum(q * k for q, k in zip(query, key)) / math.sqrt(len(query)) for key in keys]
+scores
+
+# %%
 exponentials = [math.exp(score) for score in scores]
 weights = [e / sum(exponentials) for e in exponentials]
+[round(w, 3) for w in weights]
+
+# %%
 output = [sum(w * v[i] for w, v in zip(weights, values)) for i in range(2)]
 
 # %%
@@ -333,6 +339,7 @@ def on_padding(weights):
     """Largest weight that any query of text 2 gives to its padding."""
     return weights[2, :, :, 2:].max().item()
 
+# %%
 say(f"Text 2 has two real tokens. Yet in the broken version some head gives a weight of "
     f"**{on_padding(wrong):.2f}** to its padding, while another head is blind to real words. "
     f"No error, no warning, and the loss goes down as usual.")
@@ -345,6 +352,8 @@ claim("largest weight on padding, package", on_padding(right), equals=0)
 real = torch.ones(2, 5, dtype=torch.bool)  # (B, S), as tokenizers return it
 q = torch.randn(2, 3, 4, 8, generator=generator)
 k = torch.randn(2, 3, 5, 8, generator=generator)
+
+# %%
 for mask in (real, real[:, None, :].long()):
     try:
         scaled_dot_product_attention(q, k, k, mask)
@@ -363,6 +372,8 @@ square = padding_mask([5, 4, 3, 2, 1], 5)[:, 0]  # (B, S) with B = T = S = 5
 x = torch.randn(5, 5, 8, generator=generator)
 _, misread = scaled_dot_product_attention(x, x, x, square)
 _, meant = scaled_dot_product_attention(x, x, x, expand_padding_mask(square))
+
+# %%
 print("text 4 has one real token; weights of its first query")
 print("mask as (T, S):   ", [round(w, 2) for w in misread[4, 0].tolist()])
 print("mask as (B, 1, S):", [round(w, 2) for w in meant[4, 0].tolist()])
@@ -466,6 +477,8 @@ tokenizer = AutoTokenizer.from_pretrained(assets.path("minilm-l6"))
 minilm = AutoModel.from_pretrained(assets.path("minilm-l6"), attn_implementation="eager").eval()
 sentence = "The animal didn't cross the street because it was too tired."
 encoded = tokenizer(sentence, return_tensors="pt")
+
+# %%
 with torch.no_grad():
     result = minilm(**encoded, output_attentions=True, output_hidden_states=True)
 
@@ -475,6 +488,8 @@ pairs = [(ours.query_projection, layer.self.query), (ours.key_projection, layer.
          (ours.value_projection, layer.self.value), (ours.output_projection, layer.output.dense)]
 for mine, other in pairs:
     mine.load_state_dict(other.state_dict())
+
+# %%
 x = result.hidden_states[0]  # what goes into layer 0
 _, weights = ours(x, x, x)
 claim("largest difference from MiniLM's own weights, layer 0",
@@ -486,6 +501,8 @@ claim("largest difference from MiniLM's own weights, layer 0",
 # %%
 labels = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0])
 maps = torch.stack(result.attentions)[:, 0]  # (layers, H, T, S)
+
+# %%
 fig, axes = plotting.subplots(1, 3, figsize=(11.5, 4.1))
 for ax, (layer_, head) in zip(axes, [(0, 2), (4, 0), (1, 8)]):
     ax.imshow(maps[layer_, head], cmap="cividis", vmin=0, vmax=1)
@@ -509,6 +526,7 @@ def first_sentences(count):
     starts = [re.split(r"(?<=\.)\s+(?=[A-Z])", text)[0] for text in paragraphs[::11]]
     return [start for start in starts if 60 <= len(start) <= 140][:count]
 
+# %%
 sentences = first_sentences(cfg.pick(smoke=4, laptop=20, full=300))
 print(len(sentences), "sentences, such as:", sentences[1], "(Wikipedia, CC BY-SA)")
 
@@ -519,6 +537,7 @@ def maps_of(model, tokenizer, text):
         return torch.stack(model(**tokenizer(text, return_tensors="pt"),
                                  output_attentions=True).attentions)[:, 0]
 
+# %%
 back_one = torch.stack([
     maps_of(minilm, tokenizer, text).diagonal(-1, -2, -1).mean(-1) for text in sentences
 ])  # (sentences, layers, H)
@@ -550,6 +569,8 @@ smol = AutoModelForCausalLM.from_pretrained(
     folder, dtype=torch.float32, attn_implementation="eager"
 ).eval()
 encoded = smol_tokenizer(sentence, return_tensors="pt")
+
+# %%
 with torch.no_grad():
     result = smol(**encoded, output_attentions=True, output_hidden_states=True)
 
@@ -582,6 +603,7 @@ for i, block in enumerate(smol.model.layers):
         lambda module, inputs, v, i=i: lengths_of.update({i: v[0].unflatten(-1, (kv_heads, -1)).norm(dim=-1)})
     )
 
+# %%
 def shares_of_first(text):
     """Share of the first token by layer: (weights, weights times value length)."""
     w = maps_of(smol, smol_tokenizer, text)[:, :, 1:]  # (layers, H, T - 1, S)
@@ -590,6 +612,7 @@ def shares_of_first(text):
     both = w, w * v
     return torch.stack([(y[..., 0] / y.sum(-1)).mean((1, 2)) for y in both])
 
+# %%
 shares = torch.stack([shares_of_first(text) for text in sentences])  # (sentences, 2, layers)
 
 # %%
@@ -636,6 +659,7 @@ def sentence_vectors(ids):
     with torch.no_grad():
         return F.normalize(minilm(input_ids=ids).last_hidden_state.mean(1), dim=-1)
 
+# %%
 def effects(ids):
     """1 - cosine between the sentence (T,) and itself without token 1, 2, ..., T - 2."""
     without = torch.stack([torch.cat([ids[:i], ids[i + 1:]]) for i in range(1, len(ids) - 1)])

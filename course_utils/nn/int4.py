@@ -138,11 +138,15 @@ class Int4Linear(nn.Module):
         """Bytes of codes and scales."""
         return self.packed.numel() + 2 * self.scales.numel()
 
+    def product(self) -> Callable[[Tensor], Tensor]:
+        """The bare product (rows, C_in) -> (rows, C_out), for callers that run it in a loop."""
+        multiply = torch.ops.aten._weight_int4pack_mm_for_cpu
+        packed, group, scales = self.packed, self.group, self.scales
+        return lambda x: multiply(x, packed, group, scales)
+
     def forward(self, x: Tensor) -> Tensor:
         """bfloat16 (..., C_in) -> (..., C_out)."""
-        rows = x.reshape(-1, self.in_features)
-        product = torch.ops.aten._weight_int4pack_mm_for_cpu
-        y = product(rows, self.packed, self.group, self.scales)
+        y = self.product()(x.reshape(-1, self.in_features))
         y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -76,6 +77,7 @@ def execute(book: NotebookNode, folder: Path, variables: dict[str, str]) -> None
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     folder.mkdir(parents=True, exist_ok=True)
+    begun: list[NotebookNode] = []
     client = NotebookClient(
         book,
         kernel_name="python3",
@@ -83,15 +85,28 @@ def execute(book: NotebookNode, folder: Path, variables: dict[str, str]) -> None
         record_timing=False,
         extra_arguments=[LOG_LEVEL],
         resources={"metadata": {"path": str(folder)}},
+        on_cell_execute=lambda cell, cell_index: begun.append(cell),
     )
     try:
         client.execute(env=variables)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise CellError(describe_failure(book, error)) from None
+        raise CellError(describe_failure(book, error, begun)) from None
 
 
-def describe_failure(book: NotebookNode, error: Exception | None = None, lines: int = 14) -> str:
-    """The failed cell's number, its source and the end of its traceback; else the error."""
+def describe_failure(
+    book: NotebookNode,
+    error: Exception | None = None,
+    begun: Sequence[NotebookNode] = (),
+    lines: int = 14,
+) -> str:
+    """The failed cell's number, its source and the end of its traceback; else the error.
+
+    Args:
+        book: the notebook with the outputs that it got to.
+        error: what the execution ended with.
+        begun: cells in the order in which they were sent to the kernel, where that is known.
+        lines: how much of the traceback to show.
+    """
     for number, cell in enumerate(book.cells):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
@@ -101,8 +116,8 @@ def describe_failure(book: NotebookNode, error: Exception | None = None, lines: 
     if error is None:
         return ""
     code = [cell for cell in book.cells if cell.cell_type == "code"]
-    # a cell gets its number when the kernel begins with it
-    last = ([cell for cell in code if cell.get("execution_count")] or code)[-1]
+    # a cell gets its number when the kernel says that it begins, unless it dies before that
+    last = (begun or [cell for cell in code if cell.get("execution_count")] or code)[-1]
     return f"{type(error).__name__} in this cell:\n{_indent(last.source)}\n{error}"
 
 

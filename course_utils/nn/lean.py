@@ -107,8 +107,10 @@ class LeanDecoder:
         if self.rank is None:
             return self.model.logits(x).float()
         scores = self.rank(x)
-        best = scores.topk(self.shortlist, dim=-1, sorted=False).indices
-        return scores.scatter_(1, best, F.linear(x, self.rows[best[0]])).float()
+        best = scores.topk(self.shortlist, dim=-1, sorted=False).indices[0]
+        # a few rows: in float32, whose small products take a tenth of the time
+        exact = torch.mv(self.rows[best].float(), x[0].float()).to(scores.dtype)
+        return scores.index_copy_(1, best, exact[None]).float()
 
 
 def attend(

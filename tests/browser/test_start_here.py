@@ -37,6 +37,8 @@ def open_notebook(page, lab, name):
     page.goto(f"{lab['url']}/lab/tree/{name}?reset")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     page.wait_for_selector(".jp-Toolbar-kernelName >> text=Python 3", timeout=60_000)
+    # run before the kernel answers, cells would wait for ever
+    page.get_by_text("| Idle").first.wait_for(timeout=60_000)
 
 
 def choose(page, menu, command):

@@ -327,6 +327,7 @@ def simulated_judge(
     """
 
     def judge(question: str, first: str, second: str) -> str:
+        """FIRST or SECOND, drawn with the probability above."""
         words = len(first.split()) - len(second.split())
         lean = quality(first) - quality(second) + position + length * words
         return FIRST if rng.random() < 1 / (1 + math.exp(-lean)) else SECOND

@@ -78,6 +78,7 @@ def same_by_cosine(
     known: dict[str, np.ndarray] = {}
 
     def unit(text: str) -> np.ndarray:
+        """The text's vector of length 1, (C,), computed at its first use."""
         if text not in known:
             vector = np.asarray(vectors([text]), dtype=float)[0]
             known[text] = vector / np.linalg.norm(vector)

@@ -140,7 +140,7 @@ class Int4Linear(nn.Module):
 
     def product(self) -> Callable[[Tensor], Tensor]:
         """The bare product (rows, C_in) -> (rows, C_out), for callers that run it in a loop."""
-        multiply = torch.ops.aten._weight_int4pack_mm_for_cpu
+        multiply = torch.ops.aten._weight_int4pack_mm_for_cpu.default  # no search for an overload
         packed, group, scales = self.packed, self.group, self.scales
         return lambda x: multiply(x, packed, group, scales)
 
@@ -149,6 +149,9 @@ class Int4Linear(nn.Module):
         y = self.product()(x.reshape(-1, self.in_features))
         y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
+
+
+PACKED = (StripLinear, PackedLinear, Int4Linear)
 
 
 def quantize_groups(weight: Tensor, group: int = GROUP) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,7 +209,13 @@ def quantize(model: nn.Module, group: int = GROUP) -> nn.Module:
     Raises:
         RuntimeError: this torch has no packed 4-bit product.
         TypeError: the model is not bfloat16.
+        ValueError: its matrices are packed in another way already.
     """
+    packed = {type(m).__name__ for m in model.modules() if isinstance(m, PACKED)}
+    if packed:
+        raise ValueError(
+            f"expected plain matrices; got {', '.join(sorted(packed))}: load with pack=False"
+        )
     if not int4_works():
         raise RuntimeError("this torch has no packed 4-bit product for CPUs (or it is wrong)")
     dtype = next(model.parameters()).dtype

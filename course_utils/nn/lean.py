@@ -98,8 +98,8 @@ class LeanDecoder:
             mixed = attend(heads, keys, values, at, cos, sin)
             x = x + layer.out(mixed)
             inner = layer.up(rms_norm(x, *layer.feed_forward_norm))
-            gate, up = inner.chunk(2, dim=-1)
-            x = x + layer.down(F.silu(gate) * up)
+            half = inner.shape[-1] // 2
+            x = x + layer.down(F.silu(inner[:, :half]).mul_(inner[:, half:]))
         return x
 
     def scores(self, x: Tensor) -> Tensor:
@@ -129,8 +129,8 @@ def attend(
     turned = heads[:turning]
     turned = torch.addcmul(turned * cos, turned.roll(width // 2, dims=-1), sin)
     query, key = turned.split([turning - groups, groups])
-    keys[0, :, at] = key
-    values[0, :, at] = heads[turning:]
+    keys.select(2, at).copy_(key)
+    values.select(2, at).copy_(heads[turning:])
     mixed = F.scaled_dot_product_attention(
         query.view(1, groups, -1, width), keys.narrow(2, 0, at + 1), values.narrow(2, 0, at + 1)
     )

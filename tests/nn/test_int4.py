@@ -88,6 +88,12 @@ def test_the_4_bit_product_is_the_product_with_dequantized_weights(bias):
     assert layer.nbytes == 48 * 96 // 2 + 2 * 2 * 48 * 3
 
 
+def test_a_model_packed_in_another_way_is_refused_by_name():
+    layers = nn.Sequential(int4.StripLinear(torch.randn(32, 8)), nn.Linear(8, 8))
+    with pytest.raises(ValueError, match=r"plain matrices; got StripLinear: load with pack=False"):
+        int4.quantize(layers.bfloat16())
+
+
 @needs_int4
 def test_a_quantized_model_generates_with_a_cache():
     model, plain = small(torch.bfloat16), small(torch.bfloat16)

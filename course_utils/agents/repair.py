@@ -1,0 +1,87 @@
+"""Chapter 4 - A code agent's baseline: search over small edits until the tests pass.
+
+Before a language model is praised for repairing a program, see what a search without any
+understanding does: change one operator or one constant, run the visible tests in the sandbox, keep
+what passes. Hidden tests then tell a repair from a program that merely fits the visible ones.
+
+Source: Le Goues et al. 2012, "GenProg: A Generic Method for Automatic Software Repair", section 2.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from course_utils.agents.sandbox import run_python
+
+Case = tuple[list[Any], Any]  # arguments, expected
+SWAPS: dict[type, tuple[type, ...]] = {
+    ast.Add: (ast.Sub, ast.Mult),
+    ast.Sub: (ast.Add,),
+    ast.Mult: (ast.Add, ast.Pow),
+    ast.Div: (ast.FloorDiv, ast.Mult),
+    ast.FloorDiv: (ast.Div, ast.Mod),
+    ast.Mod: (ast.FloorDiv,),
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.GtE),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+}
+
+
+def edits(source: str) -> Iterator[str]:
+    """All programs that differ from this one in one operator or in one number by one."""
+    tree = ast.parse(source)
+    for place, node in enumerate(ast.walk(tree)):
+        for changed in _changes(node):
+            other = copy.deepcopy(tree)
+            changed(list(ast.walk(other))[place])
+            yield ast.unparse(other)
+
+
+def _changes(node: ast.AST) -> Iterator[Any]:
+    def setter(name: str, value: Any, index: int | None = None) -> Any:
+        def change(target: ast.AST) -> None:
+            if index is None:
+                setattr(target, name, value)
+            else:
+                getattr(target, name)[index] = value
+
+        return change
+
+    if isinstance(node, (ast.BinOp, ast.AugAssign)):
+        for kind in SWAPS.get(type(node.op), ()):
+            yield setter("op", kind())
+    if isinstance(node, ast.Compare):
+        for i, op in enumerate(node.ops):
+            for kind in SWAPS.get(type(op), ()):
+                yield setter("ops", kind(), i)
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        for value in (node.value - 1, node.value + 1):
+            yield setter("value", value)
+
+
+def passes(source: str, name: str, cases: Sequence[Case]) -> list[bool]:
+    """Which cases a function fulfils, run in the sandbox; all False if the program fails."""
+    lines = [f"cases = {list(cases)!r}", source, "found = []", "for given, wanted in cases:"]
+    lines += ["    try:", f"        found.append({name}(*given) == wanted)"]
+    lines += ["    except Exception:", "        found.append(False)", "str(found).lower()"]
+    result = run_python("\n".join(lines))
+    return json.loads(result.output) if result.error is None else [False] * len(cases)
+
+
+def repair(
+    source: str, name: str, cases: Sequence[Case], budget: int = 60
+) -> tuple[str | None, int]:
+    """The first edit that passes all visible cases, and how many programs were run."""
+    for i, candidate in enumerate(edits(source), 1):
+        if i > budget:
+            return None, budget
+        if all(passes(candidate, name, cases)):
+            return candidate, i
+    return None, min(budget, sum(1 for _ in edits(source)))

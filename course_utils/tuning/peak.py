@@ -53,15 +53,18 @@ def peak_bytes(method: str, folder: Path, *, rows: int = 8, length: int = 128) -
 
 
 def resident_peak() -> int:
-    """Largest resident memory of this process so far, in bytes."""
+    """Largest resident memory of this process since its program started, in bytes."""
     if sys.platform == "win32":
         import psutil
 
         return psutil.Process().memory_info().peak_wset
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would do, but on Linux it starts from the parent's peak
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def adapt(model: nn.Module, method: str) -> nn.Module:

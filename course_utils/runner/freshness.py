@@ -78,7 +78,8 @@ def without_comments(source: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
-            if _is_docstring(first) and len(node.body) > 1:
+            alone = len(node.body) == 1 and not isinstance(node, ast.Module)  # a body needs a line
+            if _is_docstring(first) and not alone:
                 rows = range(first.lineno - 1, first.end_lineno)
                 lines = ["" if i in rows else line for i, line in enumerate(lines)]
     return "\n".join(line.rstrip() for line in lines if line.strip())

@@ -49,7 +49,7 @@ from course_utils import assets, corpora, plotting, tuning
 from course_utils.claims import claim, say
 from course_utils.exercises import check, hint, quiz, solution
 from course_utils.nn.fitting import fit
-from course_utils.tuning import lora_variants, memory, merging, nf4
+from course_utils.tuning import lora_variants, memory, merging, nf4, peak
 from course_utils.tuning.surgery import find_layers, freeze, layer_sizes
 
 # %% [markdown]
@@ -342,10 +342,10 @@ for strength in (0.05, 1.0):
 # | prompt | P vectors in front of each text (after Lester et al. 2021) | the P vectors |
 
 # %%
-def prepare(method, size, seed, targets=TARGETS, factor=2, dropout=0.0):
+def prepare(method, size, seed, targets=TARGETS, factor=2, dropout=0.0, bias=False, head=None):
     """The model with the head of the baseline, adapted but not yet trained."""
     torch.manual_seed(seed)
-    model = TopLayers(heads[0])
+    model = TopLayers(head or heads[0])
     if method != "all weights":
         freeze(model)
     if method == "QLoRA":
@@ -356,6 +356,8 @@ def prepare(method, size, seed, targets=TARGETS, factor=2, dropout=0.0):
         tuning.inject_adapters(model.layers, ["output.dense"], size)
     if method == "prompt":
         model.prompt = nn.Parameter(states[seed, 1 : size + 1].clone())
+    for layer in tuning.lora_layers(model).values() if bias else ():
+        layer.base.bias.requires_grad_(True)  # what peft calls bias="lora_only"
     model.head.requires_grad_(True)
     return model
 
@@ -364,28 +366,30 @@ RATES = {"all weights": 5e-4, "head": 1e-2, "LoRA": 1e-2, "QLoRA": 1e-2, "adapte
          "prompt": 5e-2}  # the best of two to four, by method, on other training texts
 
 
-def train(method, size=0, seed=SEED, rate=None, **options):
+def train(method, size=0, seed=SEED, rate=None, data=None, **options):
     """Train one model; the same batches in the same order for every method."""
     model = prepare(method, size, seed, **options).to(device)
+    inputs, mask, target = data or (states, real, goal)
     generator = torch.Generator().manual_seed(seed)
-    epochs = STEPS * BATCH // len(goal) + 1
-    order = torch.cat([torch.randperm(len(goal), generator=generator) for _ in range(epochs)])
+    epochs = STEPS * BATCH // len(target) + 1
+    order = torch.cat([torch.randperm(len(target), generator=generator) for _ in range(epochs)])
     batches = order[: STEPS * BATCH].split(BATCH)
 
     def loss_of(step):
         rows = batches[step]
-        return F.cross_entropy(model(states[rows], real[rows]), goal[rows])
+        return F.cross_entropy(model(inputs[rows], mask[rows]), target[rows])
 
     losses = fit(model, loss_of, STEPS, learning_rate=rate or RATES[method])
     return model.eval(), losses
 
 # %%
 @torch.no_grad()
-def measure(model):
-    """For each test text: cross-entropy in nats, and 1 if its topic is found; (2, N)."""
-    logits = model.to(device).eval()(test_states, test_real)
-    loss = F.cross_entropy(logits, test_goal, reduction="none")
-    return torch.stack([loss, (logits.argmax(1) == test_goal).float()]).cpu().numpy()
+def measure(model, data=None):
+    """For each test text: cross-entropy in nats, and 1 if its label is found; (2, N)."""
+    inputs, mask, target = data or (test_states, test_real, test_goal)
+    logits = model.to(device).eval()(inputs, mask)
+    loss = F.cross_entropy(logits, target, reduction="none")
+    return torch.stack([loss, (logits.argmax(1) == target).float()]).cpu().numpy()
 
 # %%
 results = {(f"head, {how}", 0): measure(TopLayers(h))[None]
@@ -424,15 +428,17 @@ for name in runs:
 # %% [markdown]
 # The other settings, one at a time and with one seed, for the middle rank. A smaller factor is much
 # like a smaller learning rate. More targets mean more trained numbers at the same rank (which of the
-# two helps is another question). Dropout acts on the input of the correction only. Compare every
+# two helps is another question). Dropout acts on the input of the correction only. Biases are cheap to
+# train, but a bias is no correction beside the model: it changes the model itself, and switching the
+# adapter off no longer gives the old model back. Compare every
 # difference with what another *seed* did above before you believe in it.
 
 # %%
 best = ("LoRA", ranks[min(1, len(ranks) - 1)])
 settings = {"alpha = r / 2": {"factor": 0.5}, "dropout 0.2": {"dropout": 0.2},
-            "all matrices": {"targets": "all-linear"}}
+            "biases too": {"bias": True}, "all matrices": {"targets": "all-linear"}}
 print(f"as above, r = {best[1]}: loss {results[best][0, 0].mean():.3f}")
-for name, options in list(settings.items())[: cfg.pick(smoke=1, laptop=3, full=3)]:
+for name, options in list(settings.items())[: cfg.pick(smoke=1, laptop=4, full=4)]:
     found = measure(train(*best, **options)[0])
     print(f"{name:15}: loss {found[0].mean():.3f}")
 
@@ -529,6 +535,87 @@ for part in ("weight", "bias"):
 # %%
 singles = " and ".join(f"{one:.3f}" for one in results[best][:, 0].mean(1))
 say(f"Test loss of the single runs: {singles}; of their soup: **{measure(soup)[0].mean():.3f}**.")
+
+# %% [markdown]
+# **Two skills in one model.** A soup has one skill several times. Now two different ones: the topics from
+# above, and whether a sentence praises a film or not (Rotten Tomatoes). Each skill was learned alone,
+# with its own head. One set of layers shall serve both heads. How much of each skill survives?
+
+# %%
+films = corpora.reviews().shuffle(seed=SEED)
+sizes = cfg.pick(smoke=(16, 16), laptop=(600, 400), full=(4000, 2000))
+parts = films.select(range(sizes[0])), films.select(range(sizes[0], sum(sizes)))
+film_train, film_test = ([t.to(device) for t in (*encode(list(p["text"])), torch.tensor(p["label"]))]
+                         for p in parts)
+print(films[0]["label"], films[0]["text"])
+
+# %%
+with torch.no_grad():
+    film_features = bare(*film_train[:2]).cpu().numpy()
+probe = LogisticRegression(C=0.05, max_iter=2000).fit(film_features, film_train[2].cpu())
+film_head = nn.Linear(film_features.shape[1], 2)
+film_head.weight.data = torch.tensor(np.vstack([-probe.coef_, probe.coef_]) / 2, dtype=torch.float32)
+film_head.bias.data = torch.tensor([-probe.intercept_[0], probe.intercept_[0]], dtype=torch.float32) / 2
+critic, _ = train(*best, data=film_train, head=film_head)
+
+# %%
+skills = {"topics": (runs[best][0][0], None), "films": (critic, film_test)}
+own = {name: merging.lora_deltas(model.layers) for name, (model, _) in skills.items()}
+
+
+def both_skills(deltas):
+    """Loss and accuracy of each skill's head on layers that hold the same differences."""
+    found = {}
+    for name, (model, data) in skills.items():
+        served = TopLayers(model.head).to(device)
+        merging.add_deltas(served.layers, deltas)
+        found[name] = measure(served, data)
+    return found
+
+# %%
+rules = {
+    "mean": merging.linear,
+    "sum": lambda parts: merging.linear(parts, [1.0, 1.0]),
+    "slerp": lambda parts: merging.slerp(*parts),
+    "TIES, half kept": lambda parts: merging.ties(parts, density=0.5),
+    "DARE, half dropped": lambda parts: merging.dare(
+        parts, density=0.5, generator=torch.Generator().manual_seed(SEED)),
+}
+merged = {f"{name} alone": both_skills(deltas) for name, deltas in own.items()}
+for name, rule in rules.items():
+    merged[name] = both_skills(merging.merge_deltas(list(own.values()), rule))
+
+# %%
+print("cross-entropy and accuracy   topics        films")
+for name, found in merged.items():
+    print(f"{name:22}", *(f"{loss.mean():8.3f} {hit.mean():.3f}" for loss, hit in found.values()))
+
+# %%
+def price(name):
+    """Cross-entropy, in nats, that the worse served skill pays against its own correction."""
+    return max((merged[name][skill][0] - merged[f"{skill} alone"][skill][0]).mean() for skill in skills)
+
+
+say("Paid by the worse served skill: " + ", ".join(f"{name} **{price(name):+.3f}**" for name in merged) + ".")
+# 3 seeds: 0.12 to 0.14 for the wrong correction, 0.01 to 0.02 for the mean
+claim("price of the wrong correction - price of the mean", price("films alone") - price("mean"), at_least=0.05)
+
+# %% [markdown]
+# Why does a plain sum not ruin both? Measure the angle between the two differences, as if each were one long
+# vector. Among millions of dimensions two directions that know nothing of each other are nearly at right
+# angles, so one hardly moves what the other reads. TIES and DARE are made for many corrections that do
+# collide; with two they have little to mend. The film skill is a small one: short sentences, few of them.
+
+# %%
+def angle(first, second):
+    """Cosine of two sets of differences, each laid out as one vector."""
+    flat = [torch.cat([d.flatten() for d in deltas.values()]) for deltas in (first, second)]
+    return F.cosine_similarity(*flat, dim=0).item()
+
+
+again = merging.lora_deltas(members[-1].layers)  # the same skill, another seed
+say(f"Cosine of topics and films **{angle(*own.values()):+.3f}**; of two seeds of the topics "
+    f"**{angle(own['topics'], again):+.3f}**.")
 
 # %% [markdown]
 # peft merges adapters with `add_weighted_adapter`. Its type `"cat"` lays the A and the B of both side by
@@ -656,6 +743,25 @@ for name, change in methods.items():
 claim("bytes held - bytes computed, QLoRA", held.total - computed.total, equals=0)
 
 # %% [markdown]
+# The fourth column cannot be computed: the **peak**, with activations, temporary tensors and the program
+# itself. Memory that was touched once stays with a process, so each method gets a process of its own.
+# "Loaded only" is the floor: Python, torch and the weights, before anything trains.
+
+# %%
+runners = cfg.pick(smoke=["loaded only"], laptop=peak.METHODS, full=peak.METHODS)
+peaks = {name: peak.peak_bytes(name, assets.path("minilm-l6")) for name in runners}
+say("Peak of a process, 8 texts of 128 tokens: " +
+    ", ".join(f"{name} **{size / 1e6:,.0f} MB**" for name, size in peaks.items()) + ".")
+
+# %%
+if "LoRA" in peaks:  # four runs: 1.32 to 1.41
+    claim("peak of full training / of LoRA", peaks["all weights"] / peaks["LoRA"], at_least=1.1, at_most=2)
+
+# %% [markdown]
+# What is kept shrinks by the factors of the table; the peak shrinks by much less, because the floor and
+# the activations are the same for all. QLoRA even unpacks each matrix for its product. Four bits
+# pay when the *weights* are the largest part, and at this size they are not.
+#
 # MiniLM's embeddings stay in float32, and at this size they are half of the model, so QLoRA gains
 # little. Now a size at which it decides. Llama-2 with 7 billion weights is behind a licence, but its
 # shape is public, and a model on torch's `meta` device has shapes and no memory.

@@ -123,3 +123,8 @@ def test_a_circle_of_imports_ends(made):
 )
 def test_comments_and_docstrings_are_removed(source, expected):
     assert freshness.without_comments(source) == expected
+
+
+def test_a_module_that_is_only_a_docstring_counts_as_empty():
+    assert freshness.without_comments('"""What is in this folder."""\n# and why\n') == ""
+    assert freshness.without_comments('def f():\n    "Doc."\n') == 'def f():\n    "Doc."'

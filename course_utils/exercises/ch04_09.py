@@ -386,4 +386,58 @@ def vote(texts: list[str]) -> tuple[str | None, float]:
     ),
 )
 
-EXERCISES = [FEW_SHOT, FILL, VOTE, search.SEARCH]
+
+# -- 4.9.4 a search that comes back; answers and check are in ch04_09b ------------------------
+
+SEARCH = Exercise(
+    id="4.9.4",
+    title="A search that comes back",
+    difficulty="hard",
+    minutes=15,
+    statement="""
+Write the tree-of-thoughts search. Visit a state: if it is the goal, return the path from the root
+to it and how many states were visited, the goal included. Otherwise take its children, keep the
+`breadth` best by score (**prune**), and go on with the best of them. At a **dead end** go back to
+the best child that still waits (**backtrack**). If nothing is left, return `([], visits)`.
+""",
+    stub='''
+from collections.abc import Callable
+
+
+def tree_search(
+    root: str,
+    children: Callable[[str], list[str]],
+    score: Callable[[str], float],
+    is_goal: Callable[[str], bool],
+    breadth: int,
+) -> tuple[list[str], int]:
+    """(path from root to goal, number of visited states).
+
+    >>> tree = {"r": ["a", "b"], "b": ["goal"]}
+    >>> tree_search("r", lambda s: tree.get(s, []), {"a": 2, "b": 1, "goal": 0}.get,
+    ...             lambda s: s == "goal", breadth=2)
+    (['r', 'b', 'goal'], 4)
+    """
+    raise NotImplementedError
+''',
+    name="tree_search",
+    reference=search.tree_search,
+    alternatives=(search.search_by_recursion,),
+    wrong=(
+        Wrong(search.greedy, "stopped at a dead end"),
+        Wrong(search.level_by_level, "level by level"),
+        Wrong(search.worst_first, "highest score comes first"),
+        Wrong(search.keeps_all, "best children of each"),
+        Wrong(search.last_only, "the whole path"),
+    ),
+    check=search.check_search,
+    hints=(
+        "A stack of paths remembers both where to go back to and how one got there.",
+        "With breadth 1 nothing waits, so the first dead end is the end: `([], visits)`.",
+        "1. `stack = [[root]]`\n2. pop a path, count it, test its last state\n3. sort the "
+        "children by score, keep `breadth`\n4. push them so that the best is popped first",
+    ),
+)
+
+
+EXERCISES = [FEW_SHOT, FILL, VOTE, SEARCH]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from course_utils.exercises.engine import Exercise, Trial, Wrong
+from course_utils.exercises.engine import Trial
 
 
 def tree_search(
@@ -131,54 +131,3 @@ def check_search(answer, t: Trial) -> None:
             mistakes=[(w[1], s) for w, s in wrongs],
         )
     t.passed("Paths and visits are right with a tempting dead end, and with a pruned goal")
-
-
-SEARCH = Exercise(
-    id="4.9.4",
-    title="A search that comes back",
-    difficulty="hard",
-    minutes=15,
-    statement="""
-Write the tree-of-thoughts search. Visit a state: if it is the goal, return the path from the root
-to it and how many states were visited, the goal included. Otherwise take its children, keep the
-`breadth` best by score (**prune**), and go on with the best of them. At a **dead end** go back to
-the best child that still waits (**backtrack**). If nothing is left, return `([], visits)`.
-""",
-    stub='''
-from collections.abc import Callable
-
-
-def tree_search(
-    root: str,
-    children: Callable[[str], list[str]],
-    score: Callable[[str], float],
-    is_goal: Callable[[str], bool],
-    breadth: int,
-) -> tuple[list[str], int]:
-    """(path from root to goal, number of visited states).
-
-    >>> tree = {"r": ["a", "b"], "b": ["goal"]}
-    >>> tree_search("r", lambda s: tree.get(s, []), {"a": 2, "b": 1, "goal": 0}.get,
-    ...             lambda s: s == "goal", breadth=2)
-    (['r', 'b', 'goal'], 4)
-    """
-    raise NotImplementedError
-''',
-    name="tree_search",
-    reference=tree_search,
-    alternatives=(search_by_recursion,),
-    wrong=(
-        Wrong(greedy, "stopped at a dead end"),
-        Wrong(level_by_level, "level by level"),
-        Wrong(worst_first, "highest score comes first"),
-        Wrong(keeps_all, "best children of each"),
-        Wrong(last_only, "the whole path"),
-    ),
-    check=check_search,
-    hints=(
-        "A stack of paths remembers both where to go back to and how one got there.",
-        "With breadth 1 nothing waits, so the first dead end is the end: `([], visits)`.",
-        "1. `stack = [[root]]`\n2. pop a path, count it, test its last state\n3. sort the "
-        "children by score, keep `breadth`\n4. push them so that the best is popped first",
-    ),
-)

@@ -7,13 +7,11 @@ medians of runs taken in turns, one thread.
 from __future__ import annotations
 
 import os
-import statistics
-import time
-from collections.abc import Callable
+
+from bench._turns import Row, in_turns
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-Row = dict[str, float | str]
 MERGES = 1000
 NAIVE_CHARACTERS = 300_000
 REPEATS = 3
@@ -34,17 +32,6 @@ def rows() -> list[Row]:
     ]
 
 
-def _seconds(*functions: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """Median seconds of each function, run in turns, so that noise hits all alike."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(repeats):
-        for function, own in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function()
-            own.append(time.perf_counter() - start)
-    return [statistics.median(own) for own in times]
-
-
 def _row(name: str, ours: float, other: float, ratio: float, unit: str) -> Row:
     return {"name": name, "ours": ours, "other": other, "ratio": ratio, "unit": unit}
 
@@ -56,8 +43,8 @@ def _training_against_naive(texts: list[str]) -> Row:
 
     part, size = _first(texts, NAIVE_CHARACTERS), 256 + MERGES
     words = count_pieces(part, PreTokenizer.from_pattern(GPT2_PATTERN).split)
-    (ours,) = _seconds(lambda: learn_merges(words, size))
-    (naive,) = _seconds(lambda: naive_merges(words, size), repeats=1)
+    (ours,) = in_turns(lambda: learn_merges(words, size), repeats=REPEATS)
+    (naive,) = in_turns(lambda: naive_merges(words, size), repeats=1)
     if learn_merges(words, size) != naive_merges(words, size)[0]:
         raise AssertionError("the two algorithms found different merges")
     return _row(f"BPE training, {MERGES} merges, vs naive recount", ours, naive, naive / ours, "s")
@@ -67,8 +54,10 @@ def _training_against_library(texts: list[str]) -> Row:
     from course_utils.text.tokenization import BPETokenizer
 
     size = 8256
-    ours, theirs = _seconds(
-        lambda: BPETokenizer.train(texts, size), lambda: _train_library(texts, size)
+    ours, theirs = in_turns(
+        lambda: BPETokenizer.train(texts, size),
+        lambda: _train_library(texts, size),
+        repeats=REPEATS,
     )
     return _row(
         "BPE training, 8,000 merges, vs tokenizers (Rust)", ours, theirs, theirs / ours, "s"
@@ -98,7 +87,7 @@ def _encoding(texts: list[str], *, warm: bool) -> Row:
     tokenizer = BPETokenizer.from_hf(file)
     if warm:
         _encode_all(tokenizer, texts)
-    seconds = _seconds(
+    seconds = in_turns(
         lambda: _encode_all(tokenizer, texts),
         lambda: theirs.encode_batch_fast(texts),
         repeats=REPEATS if warm else 1,  # the second run would find its words in the cache

@@ -8,12 +8,11 @@ last row compares with training all weights: what a step with LoRA saves.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
-Row = dict[str, float | str]
+from bench._turns import Row, in_turns, row
+
 TARGETS = ["q_proj", "v_proj"]
 RANK, BATCH, LENGTH, REPEATS = 8, 4, 128, 7
 SHAPE = {
@@ -32,14 +31,12 @@ def rows() -> list[Row]:
     steps = {"ours": _step(_ours()), "peft": _step(_theirs()), "full": _step(_model())}
     for step in steps.values():  # warm up
         step()
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(REPEATS):  # in turns, so that a slow moment hits all
-        for name, step in steps.items():
-            taken[name].append(_seconds(step))
-    speed = {name: 1 / statistics.median(times) for name, times in taken.items()}
+    speed = dict(
+        zip(steps, (1 / t for t in in_turns(*steps.values(), repeats=REPEATS)), strict=True)
+    )
     return [
-        _row(f"LoRA step, r = {RANK}: peft", speed["ours"], speed["peft"]),
-        _row(f"LoRA step, r = {RANK}: all weights", speed["ours"], speed["full"]),
+        row(f"LoRA step, r = {RANK}: peft", speed["ours"], speed["peft"], UNIT),
+        row(f"LoRA step, r = {RANK}: all weights", speed["ours"], speed["full"], UNIT),
     ]
 
 
@@ -76,13 +73,3 @@ def _step(model: Any) -> Callable[[], object]:
         optimizer.step()
 
     return run
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def _row(name: str, ours: float, other: float) -> Row:
-    return {"name": name, "ours": ours, "other": other, "ratio": ours / other, "unit": UNIT}

@@ -7,16 +7,15 @@ side and stands in the row's name: a faster system that finds less is no faster 
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-Row = dict[str, float | str]
+from bench._turns import Row, in_turns
+
 PASSAGES, QUESTIONS, EMBEDDED, REPEATS = 1500, 150, 60, 3
 
 
@@ -85,7 +84,7 @@ def _compared(name, ours, other, texts, asked, golds) -> list[Row]:
     def build(make: Callable) -> None:
         built[make] = make()
 
-    index = _seconds(lambda: build(ours), lambda: build(other))
+    index = in_turns(lambda: build(ours), lambda: build(other), repeats=REPEATS)
     found: dict[Callable, list] = {}
 
     def search(make: Callable) -> None:
@@ -95,7 +94,7 @@ def _compared(name, ours, other, texts, asked, golds) -> list[Row]:
         else:
             found[make] = [system(q) for q in asked]
 
-    query = _seconds(lambda: search(ours), lambda: search(other))
+    query = in_turns(lambda: search(ours), lambda: search(other), repeats=REPEATS)
     recall = [
         np.mean([bool(g & set(r)) for g, r in zip(golds, found[make], strict=True)])
         for make in (ours, other)
@@ -148,8 +147,10 @@ def _bm25(texts, asked) -> Row:
     if not np.allclose(ours.scores(asked[0]), theirs.get_scores(words(asked[0]))):
         raise AssertionError("the two give different scores")
     few = asked[:20]
-    seconds = _seconds(
-        lambda: [ours.scores(q) for q in few], lambda: [theirs.get_scores(words(q)) for q in few]
+    seconds = in_turns(
+        lambda: [ours.scores(q) for q in few],
+        lambda: [theirs.get_scores(words(q)) for q in few],
+        repeats=REPEATS,
     )
     return _rate("BM25 queries vs rank_bm25 (equal scores)", len(few), *seconds, "queries/s")
 
@@ -167,20 +168,11 @@ def _embedding(texts) -> Row:
     options = {"normalize_embeddings": True, "show_progress_bar": False}
     if np.abs(ours.encode(texts[:5]) - theirs.encode(texts[:5], **options)).max() > 1e-4:
         raise AssertionError("the two give different vectors")
-    seconds = _seconds(lambda: ours.encode(texts), lambda: theirs.encode(texts, **options))
+    seconds = in_turns(
+        lambda: ours.encode(texts), lambda: theirs.encode(texts, **options), repeats=REPEATS
+    )
     name = "MiniLM embedding vs sentence-transformers (equal vectors)"
     return _rate(name, len(texts), *seconds, "passages/s")
-
-
-def _seconds(*functions: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """Median seconds of each function, run in turns, so that noise hits all alike."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(repeats):
-        for function, own in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function()
-            own.append(time.perf_counter() - start)
-    return [statistics.median(own) for own in times]
 
 
 def _rate(name: str, work: int, ours: float, other: float, unit: str) -> Row:

@@ -9,33 +9,28 @@ is the share of it that the loop reaches on the GPT of lesson 04_llms/05_pretrai
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 
-Row = dict[str, float | str]
+from bench._turns import Row, in_turns, row
+
 VOCABULARY, WIDTH, LAYERS, HEADS, CONTEXT, BATCH = 2048, 128, 5, 4, 128, 8
-STEPS, REPEATS = 6, 5
+STEPS, REPEATS, SIZE = 6, 5, 2048
 UNIT = "tokens/s"
 
 
 def rows() -> list[Row]:
     """The table: our loop, the same with torch's AdamW and clipping, and the limit."""
+    import torch
+
     ours, count = _ours()
     theirs = _theirs()
     ours(), theirs()  # warm up
-    mine, other, peak = [], [], []
-    for _ in range(REPEATS):  # in turns, so that a slow moment hits all
-        mine.append(_seconds(ours))
-        other.append(_seconds(theirs))
-        peak.append(_product_flops())
-    tokens = STEPS * BATCH * CONTEXT
-    speed = tokens / statistics.median(mine)
+    square = torch.ones(SIZE, SIZE)
+    mine, other, product = in_turns(ours, theirs, lambda: square @ square, repeats=REPEATS)
+    tokens, peak = STEPS * BATCH * CONTEXT, 2 * SIZE**3 / product
     return [
-        _row(
-            "training a GPT: the loop with torch's AdamW", speed, tokens / statistics.median(other)
-        ),
-        _row("training a GPT: matrix-multiply limit", speed, statistics.median(peak) / (6 * count)),
+        row("training a GPT: the loop with torch's AdamW", tokens / mine, tokens / other, UNIT),
+        row("training a GPT: matrix-multiply limit", tokens / mine, peak / (6 * count), UNIT),
     ]
 
 
@@ -85,21 +80,3 @@ def _theirs() -> Callable[[], object]:
             optimizer.step()
 
     return run
-
-
-def _product_flops(size: int = 1024) -> float:
-    """Floating-point operations per second of a square float32 product, best of three."""
-    import torch
-
-    a = torch.randn(size, size)
-    return 2 * size**3 / min(_seconds(lambda: a @ a) for _ in range(3))
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def _row(name: str, ours: float, other: float) -> Row:
-    return {"name": name, "ours": ours, "other": other, "ratio": ours / other, "unit": UNIT}

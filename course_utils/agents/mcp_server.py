@@ -32,6 +32,7 @@ def build_server(tools: Registry, name: str = NAME) -> Server[Any]:
     from mcp.server import Server
 
     async def list_tools(context: Any, parameters: Any) -> types.ListToolsResult:
+        """Name, description and schema of every tool."""
         return types.ListToolsResult(
             tools=[
                 types.Tool(name=t.name, description=t.description, input_schema=dict(t.parameters))
@@ -40,6 +41,7 @@ def build_server(tools: Registry, name: str = NAME) -> Server[Any]:
         )
 
     async def call_tool(context: Any, parameters: types.CallToolRequestParams) -> Any:
+        """The tool's text; its own error as a result that is marked, not as a broken call."""
         import anyio
 
         arguments = parameters.arguments or {}

@@ -84,6 +84,7 @@ def filled(value: Any, results: Sequence[str]) -> Any:
         return value
 
     def of(match: re.Match[str]) -> str:
+        """The result that one mark stands for, or the number in it."""
         text = results[int(match.group(1)) - 1]
         if not match.group(2):
             return text

@@ -46,7 +46,10 @@ def edits(source: str) -> Iterator[str]:
 
 def _changes(node: ast.AST) -> Iterator[Any]:
     def setter(name: str, value: Any, index: int | None = None) -> Any:
+        """A change of one field, or of one entry of a field that is a list."""
+
         def change(target: ast.AST) -> None:
+            """Make it, in place."""
             if index is None:
                 setattr(target, name, value)
             else:

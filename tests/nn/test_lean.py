@@ -53,6 +53,24 @@ def test_every_step_has_the_models_scores(tied, kv_heads):
 
 
 @torch.inference_mode()
+def test_the_compiled_loop_is_the_plain_one_bit_for_bit():
+    model, ids = quantized(), prompt(length=11)
+    compiled, plain = (lean.LeanDecoder(model, shortlist=0) for _ in range(2))
+    plain.loop = lean.run_blocks
+    assert compiled.loop is not plain.loop
+    for ours, expected in zip(decoded(compiled, ids, 7), decoded(plain, ids, 7), strict=True):
+        assert torch.equal(ours, expected)
+
+
+def test_without_a_compiler_the_loop_runs_as_it_is(monkeypatch):
+    def gone(function):
+        raise RuntimeError("no TorchScript here")
+
+    monkeypatch.setattr(torch.jit, "script", gone)
+    assert lean.compiled_loop.__wrapped__() is lean.run_blocks
+
+
+@torch.inference_mode()
 def test_the_shortlist_is_exact_and_the_rest_is_near():
     model = quantized()
     x = torch.randn(1, 96, generator=torch.Generator().manual_seed(2)).bfloat16()
@@ -103,7 +121,7 @@ def test_rms_norm_is_the_modules():
     norm = RMSNorm(5, eps=1e-5)
     norm.weight.data = torch.tensor([1.0, 2.0, -3.0, 0.5, 0.0])
     x = torch.tensor([[3.0, -4.0, 0.0, 1.0, 2.0]])
-    torch.testing.assert_close(lean.rms_norm(x, *lean._norm(norm)), norm(x[None])[0])
+    torch.testing.assert_close(lean.rms_norm(x, lean._norm(norm), norm.eps), norm(x[None])[0])
 
 
 def plain_llama() -> Llama:

@@ -19,7 +19,7 @@ PYTEST := $(TESTENV) $(VENV)/python -m pytest -q
 NBVAL  := COURSE_STRICT=1 $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test test-fast test-unit test-smoke test-notebooks test-browser run notebooks assets bench timings lock clean
+.PHONY: help setup lab test test-fast test-unit test-smoke test-notebooks test-browser run notebooks assets vectors bench timings lock clean
 
 help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ timings: setup ## measure minutes and memory of each notebook; writes cost cards
 
 assets: setup ## show the models and texts: where they come from, size, licence, present or not
 	$(RUN) assets
+
+vectors: setup ## embed the articles' paragraphs anew (data/vectors; after a change of texts or chunker)
+	$(RUN) vectors
 
 bench: setup ## speed against the libraries and the machine's limits, as ratios of one run
 	$(VENV)/python -m bench $(ONLY)

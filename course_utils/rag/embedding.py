@@ -10,8 +10,6 @@ Letters: N texts, B batch, T tokens, C width.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from course_utils import assets, config
+from course_utils.assets.files import written_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +90,7 @@ class MiniLMEmbedder:
             TypeError: a single text instead of a list.
         """
         vectors = np.empty((len(_checked(texts)), self.width), np.float32)
-        for rows, states, real in self._batches(texts):
+        for rows, states, real in self.batches(texts):
             weights = real[..., None].to(states.dtype)  # (B, T, 1)
             mean = (states * weights).sum(1) / weights.sum(1)
             vectors[rows] = (mean / mean.norm(dim=1, keepdim=True)).cpu().numpy()
@@ -100,13 +99,13 @@ class MiniLMEmbedder:
     def token_vectors(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The last states of each text's tokens, each of length one: N arrays (T, C)."""
         found: list[np.ndarray] = [np.empty(0)] * len(_checked(texts))
-        for rows, states, real in self._batches(texts):
+        for rows, states, real in self.batches(texts):
             unit = states / states.norm(dim=-1, keepdim=True)
             for row, vectors, mask in zip(rows, unit, real, strict=True):
                 found[row] = vectors[mask].cpu().numpy()
         return found
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Row numbers, last states (B, T, C) and real tokens (B, T), texts of like length."""
         import torch
 
@@ -144,7 +143,8 @@ def cached_embeddings(
         vectors = _believed(file, texts, embedder)
         if vectors is None:
             vectors = embedder.encode(texts)
-            _write(file, vectors)
+            with written_whole(file) as out:
+                np.save(out, vectors)
     return vectors
 
 
@@ -168,18 +168,6 @@ def _believed(file: Path, texts: Sequence[str], embedder: Embedder) -> np.ndarra
     rows = np.unique(np.linspace(0, len(texts) - 1, min(RECHECKED, len(texts))).astype(int))
     again = embedder.encode([texts[i] for i in rows])
     return vectors if np.abs(vectors[rows] - again).max(initial=0.0) < TOLERANCE else None
-
-
-def _write(file: Path, vectors: np.ndarray) -> None:
-    """Write beside the place, then rename: the file is whole or not there."""
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=".draft-", suffix=".npy")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            np.save(out, vectors)
-        Path(draft).replace(file)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
 
 
 def _checked(texts: Sequence[str]) -> Sequence[str]:

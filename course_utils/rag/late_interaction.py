@@ -44,18 +44,9 @@ def encode_both(
         (N, C) float32, equal to ``embedder.encode(texts)``; and N arrays (S, C) in float16, half
         the room at a loss of three decimals, marks included.
     """
-    import torch
-
     vectors = np.empty((len(texts), embedder.width), np.float32)
     tokens: list[np.ndarray] = [np.empty(0)] * len(texts)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    options = {"padding": True, "truncation": True, "max_length": embedder.max_tokens}
-    for start in range(0, len(order), embedder.batch_size):
-        rows = order[start : start + embedder.batch_size]
-        batch = embedder.tokenizer([texts[i] for i in rows], return_tensors="pt", **options)
-        real = batch["attention_mask"].bool().to(embedder.device)
-        with torch.inference_mode():
-            states = embedder.model(batch["input_ids"].to(embedder.device), padding_mask=real)
+    for rows, states, real in embedder.batches(texts):
         for row, own, mask in zip(rows, states, real, strict=True):
             kept = own[mask]  # (S, C)
             mean = kept.mean(0)

@@ -28,13 +28,17 @@ class RememberingEmbedder:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors (N, C), those of the inner embedder."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        missing = self.missing(texts)
         if missing:
             self.learn(missing, self.inner.encode(missing))
             self.computed += len(missing)
         if not len(texts):
             return np.empty((0, self.width), np.float32)
         return np.stack([self._known[text] for text in texts])
+
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """The texts without a vector so far, each once."""
+        return [text for text in dict.fromkeys(texts) if text not in self._known]
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Take over vectors that were made elsewhere."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from course_utils.assets.files import written_whole
 
 FORMAT = "rag-collection"
 VERSION = 1
@@ -38,8 +38,6 @@ def write_collection(
         content: sources and chunks, as JSON can hold them.
         vectors: (N, C) float32.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(vectors, np.float32))
     text = json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -47,19 +45,9 @@ def write_collection(
     hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()}
     manifest = {"format": FORMAT, "version": VERSION, "embedder": embedder, "sha256": hashes}
     members["manifest.json"] = json.dumps(manifest, indent=1).encode()
-    _replace(path, members)
-
-
-def _replace(path: Path, members: Mapping[str, bytes]) -> None:
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as out, zipfile.ZipFile(out, "w") as archive:
-            for name, raw in members.items():
-                archive.writestr(name, raw)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with written_whole(path) as out, zipfile.ZipFile(out, "w") as archive:
+        for name, raw in members.items():
+            archive.writestr(name, raw)
 
 
 def read_collection(path: str | Path, embedder: str) -> tuple[dict[str, Any], np.ndarray]:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m course_utils list | build | run | timings | record | assets``."""
+"""The command line: ``python -m course_utils list | build | run | timings | vectors | …``."""
 
 from __future__ import annotations
 
@@ -174,6 +174,19 @@ def timings(
     for name in measured.refresh(layout):
         typer.echo(f"updated {name}")
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def vectors() -> None:
+    """Embed the course's texts anew into data/vectors (about ten minutes of one core)."""
+    from tqdm.std import tqdm
+
+    from course_utils.rag import stored
+    from course_utils.rag.embedding import MiniLMEmbedder
+
+    made = stored.embed_all(MiniLMEmbedder(), stored.course_texts(), tqdm)
+    stored.write_stored(made, stored.bundled_file())
+    typer.echo(f"{len(made):,} vectors written to {stored.bundled_file().name}")
 
 
 @app.command()

@@ -108,6 +108,27 @@ class BM25:
         order = np.argsort(-scores, kind="stable")[:top_k]
         return [(int(i), float(scores[i])) for i in order if scores[i] != 0]
 
+    def coverage(self, query: str, row: int) -> float:
+        """How much of a query stands in a text, rare words counting more: between 0 and 1.
+
+        sum of idf over the query's different words in the text / sum of idf over all of them
+
+        A word that stands in no text weighs as much as the rarest one. Where even the best text
+        covers little, the query speaks in other words than the collection.
+
+        Args:
+            query: words. row: number of the text.
+
+        Raises:
+            ValueError: there is no such text.
+        """
+        if not 0 <= row < self.size:
+            raise ValueError(f"expected the number of a text, 0 to {self.size - 1}, got {row}")
+        rarest = max(self.idf.values(), default=1.0)
+        weights = {word: self.idf.get(word, rarest) for word in self.tokenize(query)}
+        here = sum(weights[w] for w in weights if row in self._lists.get(w, ((), ()))[0])
+        return float(here / sum(weights.values())) if weights else 0.0
+
     def _inverted(self, counted: list[Counter], k1: float, b: float) -> dict[str, tuple]:
         """For each word the rows that hold it, and what it adds to their scores."""
         average = self.lengths.mean() if self.size and self.lengths.any() else 1.0

@@ -27,7 +27,7 @@ from course_utils.rag.prompts import BUDGET, fit_passages, token_counter, with_l
 from course_utils.rag.store import CollectionError, read_collection, write_collection
 from course_utils.text.similarity import normalise
 
-MIN_SCORE = 0.4  # silent below; lesson 04_llms/10: answers 90 % of what can be answered
+MIN_SCORE = 0.4  # silent below; lesson 04_llms/10: gives up few of what can be answered
 NEW_TOKENS = 24
 RECHECKED = 3  # chunks of a loaded collection that are embedded again
 

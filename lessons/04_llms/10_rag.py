@@ -53,6 +53,7 @@ from course_utils.prompting.llm import connect
 from course_utils.rag import SimpleRAGSystem, answering, chunking, metrics, passages, prompts
 from course_utils.rag.embedding import MiniLMEmbedder
 from course_utils.rag.store import CollectionError
+from course_utils.rag.stored import ready_embedder
 
 pd.options.display.max_colwidth = 90
 
@@ -179,13 +180,13 @@ pd.DataFrame([(q.text, q.answers[0] if q.answers else "(none)", q.title) for q i
              columns=["question", "answer", "article"])
 
 # %% [markdown]
-# At `laptop` the collection is a sample, since embedding is the costly step: **all** gold passages, and
-# distractors from the same articles, which are the hard ones. `full` takes every paragraph. Vectors are kept
-# in the course's cache folder, under a hash of the texts and the model; a second run checks a few rows
-# and is quick.
+# The collection is every paragraph. Embedding it takes minutes, the same minutes for every reader, so the
+# vectors come with the course, in one byte a number. Nothing is taken on trust: `ready_embedder` embeds
+# some of the texts again and compares, and what is not stored is computed as usual.
 
 # %%
-SIZE = cfg.pick(smoke=30, laptop=1200, full=len(everything))
+ready = ready_embedder(embedder)
+SIZE = cfg.pick(smoke=30, laptop=len(everything), full=len(everything))
 chosen = passages.choose_passages(everything, questions, SIZE, SEED)
 gold = passages.gold_table(questions, chosen)
 lengths = np.array([len(p.text) for p in chosen])
@@ -340,11 +341,12 @@ exercise("4.10.3")
 
 # %%
 NEW = cfg.pick(smoke=4, laptop=16, full=24)  # tokens of an answer
-wiki = SimpleRAGSystem(embedder, generator=llm, cached=True, budget=256, max_new_tokens=NEW)
+wiki = SimpleRAGSystem(ready, generator=llm, budget=256, max_new_tokens=NEW)
 wiki.add_documents([p.text for p in chosen], [p.id for p in chosen])
 K = 10
 found = dict(zip([q.id for q in questions], wiki.retrieve_batch([q.text for q in questions], K)))
 print(len(wiki), "chunks in the index, vectors of width", embedder.width)
+claim("texts that had to be embedded for the index", ready.computed - len({q.text for q in questions}), equals=0)
 
 # %% [markdown]
 # **Baseline first.** TF-IDF compares words: no training, no GPU, forty years old. Whoever skips it never
@@ -368,9 +370,9 @@ pd.DataFrame({name: {m: str(bootstrap_interval(v, seed=SEED)) for m, v in values
               for name, values in table.items()})
 
 # %%
-# 0.93 [0.90, 0.95]: the claim is on the lower end
+# 0.86 [0.82, 0.90] of all paragraphs: the claim is on the lower end
 claim("recall@3 of MiniLM on all answerable test questions, lower end of the interval",
-      bootstrap_interval(scores["MiniLM"]["recall"], seed=SEED).low, at_least=0.85)
+      bootstrap_interval(scores["MiniLM"]["recall"], seed=SEED).low, at_least=0.78)
 gain = paired_bootstrap(scores["MiniLM"]["recall"], scores["TF-IDF"]["recall"], seed=SEED)
 say(f"MiniLM - TF-IDF in recall@3, paired over {len(answerable)} test questions: {gain}.")
 
@@ -398,8 +400,8 @@ plotting.show(fig, alt="Bars with intervals: recall at 3 of TF-IDF and MiniLM fo
 rows = np.array([q.style == "paraphrase" for q in answerable])
 gain = paired_bootstrap(scores["MiniLM"]["recall"][rows], scores["TF-IDF"]["recall"][rows], seed=SEED)
 say(f"On the {rows.sum()} paraphrases MiniLM is ahead by {gain}. Where the question shares no word with the "
-    "passage, only meaning can find it. The two fail on different questions, which is why lesson 11 fuses them.")
-# 0.35 [0.27, 0.44]
+    "passage, only meaning can find it. The two fail on different questions, and lesson 11 makes use of both.")
+# 0.44 [0.34, 0.54]
 claim("MiniLM - TF-IDF on paraphrases, lower end of the interval", gain.low, at_least=0.15)
 
 # %%
@@ -465,7 +467,7 @@ pd.DataFrame([(name, *(str(bootstrap_interval(v, seed=SEED)) for v in pair.value
 
 # %%
 gain = paired_bootstrap(results["contains"]["RAG"], results["contains"]["closed book"], seed=SEED)
-# 0.22 [0.09, 0.36]
+# 0.16 [0.07, 0.27]
 claim("right answers gained by the passages, share, lower end of the interval", gain.low, at_least=0.0)
 
 # %% [markdown]
@@ -525,7 +527,7 @@ def faithful(answers, found_rows):
 pair = {"closed book": faithful(closed, with_answer), "RAG": faithful(opened, with_answer)}
 say("Words added to the question that stand in the passages: "
     + ", ".join(f"{name} {bootstrap_interval(v, seed=SEED)}" for name, v in pair.items()) + ".")
-# 0.29 [0.15, 0.43]
+# 0.25 [0.10, 0.40]
 claim("faithfulness of RAG - closed book, lower end of the paired interval",
       paired_bootstrap(pair["RAG"], pair["closed book"], seed=SEED).low, at_least=0.0)
 
@@ -534,40 +536,41 @@ claim("faithfulness of RAG - closed book, lower end of the paired interval",
 #
 # Long prompts are read unevenly. Liu et al. (2023) moved the gold document through the prompt and found
 # answers best at the ends and worst in the middle. We take questions whose gold passage was retrieved and
-# ask three ways: the gold passage alone, first with two distractors after it, and last with the same two
-# before it. To keep the prompts short, each passage is cut to 300 characters, the gold one around its quote.
+# ask four ways: the gold passage alone, then among four distractors, the other passages that the retriever
+# found, as the first, the third and the last of five. To keep the prompts short, each passage is cut to 220
+# characters, the gold one around its quote.
 
 # %%
 def arranged(question, row):
-    """The gold passage alone, first and last among two distractors, as three prompts."""
+    """The gold passage alone, then first, third and last among four distractors: four prompts."""
     rows = row["retrieved_documents"]
-    texts = [r["document"] for r in rows if question.quote in r["document"]][:1]
-    best = [text[max(0, text.find(question.quote) - 100):][:300] for text in texts]
-    others = [r["document"][:300] for r in rows if r["id"] not in gold[question.id]][:2]
-    lists = (best, best + others, others + best)
+    text = next(r["document"] for r in rows if question.quote in r["document"])
+    best = text[max(0, text.find(question.quote) - 60):][:220]
+    others = [r["document"][:220] for r in found[question.id] if r["id"] not in gold[question.id]][:4]
+    lists = [[best], *([*others[:i], best, *others[i:]] for i in (0, 2, 4))]
     return [prompts.with_lead(prompts.grounded_messages(question.text, texts), llm) for texts in lists]
 
 use = [(q, row) for q, row in with_answer if any(q.quote in r["document"] for r in row["retrieved_documents"])]
-use = use[:cfg.pick(smoke=1, laptop=12, full=200)]
+use = use[:cfg.pick(smoke=1, laptop=16, full=200)]
 said = llm.chat_batch([m for q, row in use for m in arranged(q, row)], max_new_tokens=NEW, stop=("\n",))
-hits = np.array([contains(answering.clean_answer(text), use[i // 3][0].answers) for i, text in enumerate(said)])
-hits = hits.reshape(-1, 3)  # (questions, arrangements)
+hits = np.array([contains(answering.clean_answer(text), use[i // 4][0].answers) for i, text in enumerate(said)])
+hits = hits.reshape(-1, 4)  # (questions, arrangements)
 
 # %%
-names = ["alone", "first of three", "last of three"]
+names = ["alone", "first of five", "third of five", "last of five"]
 fig, ax = plotting.subplots(figsize=(6, 2.8))
 for i, name in enumerate(names):
     mean, low, high = bootstrap_interval(hits[:, i], seed=SEED)
     ax.errorbar(mean, i, xerr=[[mean - low], [high - mean]], fmt="o", capsize=4, color=plotting.COLOURS[i])
-ax.set(yticks=range(3), yticklabels=names, ylim=(-0.5, 2.5), xlim=(-0.02, 1.02),
+ax.set(yticks=range(4), yticklabels=names, ylim=(3.5, -0.5), xlim=(-0.02, 1.02),
        xlabel="share of right answers", title="Where the gold passage stands")
-plotting.show(fig, alt="Dots with wide intervals: share of right answers when the gold passage is alone, first of "
-              "three, or last of three passages. The intervals of the three arrangements overlap")
+plotting.show(fig, alt="Dots with wide intervals: share of right answers when the gold passage is alone, and first, "
+              "third or last of five passages")
 
 # %%
 distract = paired_bootstrap(hits[:, 0], hits[:, 1:].mean(axis=1), seed=SEED)
-order_gap = paired_bootstrap(hits[:, 1], hits[:, 2], seed=SEED)
-say(f"With {len(hits)} questions: alone - among distractors {distract}, first - last {order_gap}. "
+ends = paired_bootstrap(hits[:, [1, 3]].mean(axis=1), hits[:, 2], seed=SEED)
+say(f"With {len(hits)} questions: alone - among distractors {distract}, the ends - the middle {ends}. "
     "An interval that holds 0 decides nothing; at `full` the sample is larger.")
 
 # %% [markdown]
@@ -618,11 +621,11 @@ area = bootstrap_interval(both, auc, resamples=500, seed=SEED)
 say(f"The best score ranks an answerable question above an unanswerable one with probability {area} (0.5 is a "
     f"coin). {1 - test_can.mean():.0%} of the test questions are unanswerable: that is the precision of silence at "
     f"random, against {table[0][2].precision:.0%} at the balanced threshold.")
-# 0.70 [0.62, 0.77]
-claim("area under the curve of the best score, lower end of the interval", area.low, at_least=0.55)
+# 0.63 [0.54, 0.72]
+claim("area under the curve of the best score, lower end of the interval", area.low, at_least=0.5)
 
 # %% [markdown]
-# Better than a coin, and far from safe. The reason stands in the data: these questions are **near** misses.
+# Hardly better than a coin, and far from safe. The reason stands in the data: these questions are **near** misses.
 # *How many chromosomes does the aardvark have?* finds the aardvark's article with a high score, and the
 # article does not say. A score measures the topic, not whether the fact is there. Off-topic questions are
 # easy; here are three.

@@ -130,3 +130,33 @@ def test_fusion_refuses_what_it_cannot_fuse():
 def test_convex_fusion_by_hand():
     fused = dict(convex_fusion({"a": 10.0, "b": 5.0, "c": 0.0}, {"b": 0.9, "d": 0.1}, 0.4))
     assert fused == pytest.approx({"a": 0.4, "b": 0.4 * 0.5 + 0.6, "c": 0.0, "d": 0.0})
+
+
+def test_coverage_by_hand():
+    # "cat" stands in 1 of 3 texts: idf ln(2.5/1.5) = 0.511; "swims" likewise; "zebra" in none: as
+    # the rarest, 0.511 too
+    bm25 = BM25(["the cat sat", "the dog sat", "the fish swims"])
+    assert bm25.coverage("cat", 0) == 1
+    assert bm25.coverage("cat cat", 0) == 1  # a word counts once
+    assert bm25.coverage("cat swims", 0) == pytest.approx(0.5)
+    assert bm25.coverage("cat swims zebra", 2) == pytest.approx(1 / 3)
+    assert bm25.coverage("zebra", 1) == 0
+    assert bm25.coverage("", 1) == 0
+
+
+def test_coverage_grows_with_the_text():
+    rng = random.Random(3)
+    pool = [f"w{i}" for i in range(41)]
+    texts = [" ".join(rng.choices(pool, k=11)) for _ in range(23)]
+    longer = [f"{text} {' '.join(rng.choices(pool, k=7))}" for text in texts]
+    both = BM25([*texts, *longer])
+    for row in range(23):
+        query = " ".join(rng.choices([*pool, "unknown"], k=5))
+        # sums of the same numbers in the same order
+        assert 0 <= both.coverage(query, row) <= both.coverage(query, row + 23) <= 1
+
+
+@pytest.mark.parametrize("row", [-1, 2])
+def test_coverage_of_no_text_is_refused(row):
+    with pytest.raises(ValueError, match="0 to 1, got"):
+        BM25(["a", "b"]).coverage("a", row)

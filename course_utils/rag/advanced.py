@@ -60,6 +60,8 @@ class AdvancedRAGSystem:
         chunker: by default texts up to 900 characters stay whole, longer ones are cut.
         headers: put "title > section" of the metadata in front of a chunk where it is indexed.
         min_score: ``query`` is silent if the best cosine is lower.
+        border: a hybrid search fuses only where BM25's best chunk covers at least this share of
+            the query (``BM25.coverage``): 0 always, above 1 never.
         max_characters: a longer document is refused.
 
     Raises:
@@ -77,6 +79,7 @@ class AdvancedRAGSystem:
         chunker: Callable[[str], list[Chunk]] | None = None,
         headers: bool = False,
         min_score: float = MIN_SCORE,
+        border: float = 0.0,
         max_characters: int = MAX_CHARACTERS,
         _rebuilding: bool = False,
     ) -> None:
@@ -84,7 +87,7 @@ class AdvancedRAGSystem:
         self.embedder = embedder or MiniLMEmbedder()
         self.chunker = chunker or whole_or(recursive_chunks, SIZE, 0)
         self.headers, self.min_score, self._generator = headers, min_score, generator
-        self.max_characters = max_characters
+        self.max_characters, self.border = max_characters, border
         self._lexical: LexicalIndex | None = None
         if rebuilding(self._journal).exists() and not _rebuilding:
             raise CollectionError(
@@ -304,7 +307,7 @@ class AdvancedRAGSystem:
         results = []
         for query, near, own in zip(queries, found, keywords or [None] * len(queries), strict=True):
             words = query if own is None else own
-            lexical = self._lexical_index().search(words, max(DEPTH, top_k), allowed)
+            lexical = self._lexical_index().search(words, max(DEPTH, top_k), allowed, self.border)
             fused = reciprocal_rank_fusion([[name for name, _ in near], lexical])[:top_k]
             results.append(self._fused_rows(dict(near), fused))
         return results
@@ -380,10 +383,8 @@ class AdvancedRAGSystem:
 
     def _indexed(self, text: str, metadata: Metadata) -> str:
         """What is embedded and searched for a chunk."""
-        if not self.headers:
-            return text
         facts = (str(metadata.get(key, "")) for key in ("title", "section"))
-        return with_header(text, *facts)
+        return with_header(text, *facts) if self.headers else text
 
     def _check_index(self) -> None:
         """The index has the journal's documents, and finds its own texts."""

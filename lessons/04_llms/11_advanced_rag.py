@@ -315,9 +315,10 @@ border = borders[int(np.argmax(curve))]
 fig, ax = plotting.subplots(figsize=(6.5, 2.9))
 ax.plot(borders, curve, marker=".")
 ax.axvline(border, color="black", linestyle=":")
-ax.annotate("always fuse", (0, curve[0]), xytext=(0.02, 0.05), textcoords=("data", "axes fraction"))
-ax.annotate("never", (1, curve[-1]), xytext=(0.93, 0.05), textcoords=("data", "axes fraction"))
-ax.set(xlabel="fuse where coverage is at least", ylabel="nDCG@10", title=f"{len(dev)} development questions")
+for side, name, text in ((0.01, "left", "← always fuse"), (0.99, "right", "never fuse →")):
+    ax.text(side, 0.92, text, ha=name, transform=ax.transAxes)
+ax.set(xlabel="fuse where coverage is at least", ylabel="nDCG@10",
+       title=f"Fuse where the words cover the question ({len(dev)} dev questions)")
 plotting.show(fig, alt="nDCG at 10 on the development questions against the border of coverage from which on the "
               "rankings are fused: a clear peak between always fusing, on the left, and never, on the right")
 
@@ -514,7 +515,7 @@ exercise("4.11.3")
 # with the dense baseline **on that same sample**. The intervals will be wide, and that is the truth about
 # them.
 #
-# - **Query likelihood:** $\log P(\text{question}\mid\text{passage})$ by the model. It re-ranks the first three.
+# - **Query likelihood:** $\log P(\text{question}\mid\text{passage})$ by the model. It re-ranks the first four.
 # - **Rewriting:** ask the model for the question in other words, and search with that.
 # - **Multi-query:** several rewritings, drawn at random, each searched, fused by rank.
 # - **HyDE:** let it write a passage that *would* answer, true or not, and search near its vector (Gao et
@@ -531,7 +532,7 @@ first = [near[i] for i in at]
 small_runs = {"dense (baseline)": score_table(first, sample_golds)}
 
 # %%
-depth = 3
+depth = 4
 likely = query_likelihoods(llm, wanted, [[text_of[n] for n in r[:depth]] for r in first], characters=280)
 small_runs["query likelihood"] = score_table(rerank(first, likely), sample_golds)
 
@@ -775,7 +776,7 @@ say(f"Questions that compare two facts, both found among 10: dense {both['dense'
 # %%
 box = tempfile.TemporaryDirectory()
 whole = whole_or(recursive_chunks, 4000, 0)  # our passages are cut already
-options = {"embedder": embedder, "generator": llm, "headers": True, "chunker": whole}
+options = {"embedder": embedder, "generator": llm, "headers": True, "chunker": whole, "border": border}
 rag = AdvancedRAGSystem("wikipedia", Path(box.name) / "db", **options)
 
 # %%
@@ -807,8 +808,8 @@ for where in (None, {"title": {"$ne": title}}, {"$and": [{"title": title}, {"len
     print(where, "->", [(r["metadata"]["title"], round(r["score"], 2)) for r in rows])
 
 # %% [markdown]
-# **Hybrid** is one call, and `keywords` may say which words must be looked for. They search the whole
-# collection; they are no filter over what the vectors found.
+# **Hybrid** is one call, with the border of section 4, and `keywords` may say which words must be looked for.
+# They search the whole collection; they are no filter over what the vectors found.
 
 # %%
 for row in rag.hybrid_search(tests[0].text, keywords=["1642"], top_k=2):

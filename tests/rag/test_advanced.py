@@ -115,6 +115,23 @@ def test_hybrid_is_the_fusion_of_both_rankings(rag):
     assert sorted(row["score"] for row in rows) == pytest.approx(sorted(s for _, s in fused))
 
 
+def test_words_take_part_only_where_they_cover_the_query(rag):
+    query = "copper bees dance"  # the second text holds two of three words
+    covered = BM25(TEXTS).coverage(query, 1)
+    assert 0.5 < covered < 1
+    fused = rag.hybrid_search(query, top_k=5)
+    rag.border = covered
+    assert rag.hybrid_search(query, top_k=5) == fused
+    rag.border = covered + 0.01
+    alone = rag.hybrid_search(query, top_k=5)
+    assert [row["id"] for row in alone] == [row["id"] for row in rag.retrieve(query, 5)]
+    assert [row["score"] for row in alone] == pytest.approx([1 / (60 + i) for i in range(1, 6)])
+    assert alone != fused
+    # with a filter, the best allowed chunk decides: the fifth covers a third
+    rows = rag.hybrid_search(query, top_k=5, where={"year": 1850})
+    assert [row["score"] for row in rows] == pytest.approx([1 / 61])
+
+
 def test_keywords_find_what_the_vectors_miss(box):
     rag = box("many")
     fill = [f"text {i} about other things entirely" for i in range(97)]

@@ -62,7 +62,7 @@ from course_utils.prompting.voting import equations, majority, vote_accuracy
 
 # %%
 LAYERS = cfg.pick(smoke=2, laptop=30, full=30)  # SmolLM2 has 30; fewer only to test the code quickly
-llm = llms.connect(batch_size=24, layers=LAYERS)
+llm = llms.connect(batch_size=20, layers=LAYERS)
 print(llm.chat("What is the capital of France?", max_new_tokens=24))
 
 # %% [markdown]
@@ -214,9 +214,9 @@ exercise("4.9.2")
 # report on). They are test beds of some hundred items, not benchmarks, hence the intervals.
 
 # %%
-SIZE = cfg.pick(smoke=4, laptop=40, full=1000)  # test cases of a task, at most
-LONG = cfg.pick(smoke=2, laptop=24, full=1000)  # where the answers are long
-DEV = cfg.pick(smoke=4, laptop=24, full=1000)
+SIZE = cfg.pick(smoke=5, laptop=30, full=1000)  # test cases of a task, at most
+LONG = cfg.pick(smoke=2, laptop=20, full=1000)  # where the answers are long
+DEV = cfg.pick(smoke=5, laptop=15, full=1000)
 ROOM = cfg.pick(smoke=8, laptop=48, full=200)  # tokens of a long answer
 names = ("classification", "extraction", "arithmetic")
 tasks = {}
@@ -231,11 +231,14 @@ for row in messages["examples"][:5]:
     print(f"{row['label']:10} {row['text']}")
 
 # %% [markdown]
-# The baseline that costs nothing: always the most frequent label.
+# We take as many cases of each kind, in turns. The baseline that costs nothing is then the poorest
+# possible: always the same label.
 
 # %%
 LABELS = ["billing", "delivery", "technical", "account", "praise"]
-test, dev = messages["test"][:SIZE], messages["dev"][:DEV]
+kinds = {s: [[r for r in messages[s] if r["label"] == name] for name in LABELS] for s in ("test", "dev")}
+test, dev = ([row for turn in zip(*kinds[s]) for row in turn] for s in ("test", "dev"))
+test, dev = test[:SIZE], dev[:DEV]
 gold = [row["label"] for row in test]
 print(Counter(gold))
 say(f"Always the same label: {max(Counter(gold).values()) / len(gold):.0%} right.")
@@ -270,14 +273,15 @@ forms = {
     "few-shot, turns": as_turns,
 }
 found = {
-    name: prompting.classify(llm, [form(row["text"]) for row in test], LABELS, max_new_tokens=8)
+    name: prompting.classify(llm, [form(row["text"]) for row in test], LABELS, max_new_tokens=6)
     for name, form in forms.items()
 }
 
 # %% [markdown]
 # A prompt's eight examples are read **once** for all cases: `chat_batch` finds what the prompts share
-# and copies its keys and values. So few-shot costs hardly more here than zero-shot. Hosted providers
-# sell the same trick as *prompt caching*: put what stays the same first.
+# and copies its keys and values. So few-shot costs a little more here than zero-shot, although its
+# prompts are many times longer. Hosted providers sell the same trick as *prompt caching*: put what
+# stays the same first.
 
 # %% [markdown]
 # Scores first. Each line shows the accuracy with its 95 % bootstrap interval, and how many answers held no
@@ -300,7 +304,7 @@ gap = paired_bootstrap(right["few-shot, turns"], right["zero-shot, system messag
 say(f"With the instruction in the system message, few-shot minus zero-shot is {gap}. Without examples "
     f"{found['zero-shot, system message'].count(None)} of {len(test)} answers hold no label at all: "
     "the model replies to the customer instead of sorting the message.")
-claim("few-shot - zero-shot, same form, lower end of the 95 % interval", gap.low, at_least=0.1)
+claim("few-shot - zero-shot in the same form, accuracy", gap.difference, at_least=0.15)  # 0.33, sd 0.09
 
 # %% [markdown]
 # So examples taught the **form** of an answer. Did they also teach the task? Look at what comes out.
@@ -327,7 +331,8 @@ claim("package - by hand", np.abs(np.array(calibrated(raw)) - (raw - leaning)).m
 
 # %% [markdown]
 # Subtracting each label's mean over the inputs is *batch calibration* (Zhou et al. 2023, after Zhao et
-# al. 2021). It needs no gold labels, only the belief that the kinds are about equally frequent.
+# al. 2021). It needs no gold labels, only the belief that the kinds are about equally frequent; our
+# choice of cases made them so, and your customers may not.
 
 # %%
 def by_likelihood(form, rows):
@@ -361,8 +366,8 @@ ax.set_yticks(range(len(shown)), shown)
 ax.invert_yaxis()
 ax.set(xlabel="accuracy on the test cases, 95 % interval", xlim=(-0.02, 1))
 ax.legend(fontsize=8, loc="upper right")
-plotting.show(fig, alt="Accuracy of six ways to prompt: zero-shot and few-shot generation lie low, the "
-              "calibrated likelihoods higher")
+plotting.show(fig, alt="Accuracy of six ways to prompt: answers in words lie low, few-shot ones highest "
+              "among them; calibrated likelihoods lie higher, those in chat form highest")
 
 # %% [markdown]
 # The figure separates what examples do from what calibration does. Three paired differences say how sure
@@ -375,7 +380,7 @@ fair = paired_bootstrap(right["few-shot, turns, calibrated"], right["zero-shot, 
 say(f"Calibration adds {gain} to few-shot. Few-shot, calibrated, beats the best zero-shot prompt that "
     f"answers in words by {best}. Against zero-shot in the same form, calibrated too, it gains {fair}: "
     "this last number is what the examples teach besides the form.")
-claim("few-shot calibrated - zero-shot generated, lower end", best.low, at_least=0.1)
+claim("few-shot calibrated - zero-shot in words, accuracy", best.difference, at_least=0.2)  # 0.50, sd 0.13
 
 # %% [markdown]
 # **Error analysis.** Which kinds are taken for which, in the calibrated few-shot answers?
@@ -412,10 +417,12 @@ for row, guess in [(r, g) for r, g in zip(test, guesses) if r["label"] != g][:4]
 
 # %%
 orders = cfg.pick(smoke=2, laptop=3, full=12)
-swing = []
-for seed in range(orders):
-    mixed = random.Random(seed).sample(EXAMPLES, len(EXAMPLES))
-    swing.append(by_likelihood(lambda text: as_turns(text, mixed), dev)[:2])
+swing, picked = [], []
+for seed in range(orders):  # the first order is the one of section 4
+    mixed = random.Random(seed).sample(EXAMPLES, len(EXAMPLES)) if seed else EXAMPLES
+    *scores, guesses = by_likelihood(lambda text: as_turns(text, mixed), dev)
+    swing.append(scores)
+    picked.append([LABELS[i] for i in guesses])
 swing = np.array(swing)  # (orders, raw or calibrated, dev cases)
 
 # %%
@@ -436,7 +443,7 @@ spread = swing.mean(axis=2).max(axis=0) - swing.mean(axis=2).min(axis=0)
 say(f"Best minus worst order: {spread[0]:.2f} raw, {spread[1]:.2f} calibrated. Calibration gains {change} "
     "on average over the orders. A comparison of two prompts with one order each may be a comparison "
     "of two orders.")
-claim("best - worst order, raw accuracy", spread[0], at_least=0.03)
+claim("best - worst order, raw accuracy", spread[0], at_least=0.03)  # 0.17 to 0.27 on four choices of cases
 
 # %% [markdown]
 # ## 6. Four principles, each taken away
@@ -467,28 +474,29 @@ variants = {
 # %%
 parts = {}
 for name, form in variants.items():
-    labels = prompting.classify(llm, [form(row["text"]) for row in dev], LABELS)
+    labels = prompting.classify(llm, [form(row["text"]) for row in dev], LABELS, max_new_tokens=6)
     parts[name] = np.array([float(label == row["label"]) for label, row in zip(labels, dev)])
     loss = paired_bootstrap(parts[name], parts["all principles"])
     print(f"{name:15} {parts[name].mean():.2f}   change {loss}")
 
 # %% [markdown]
-# Read the intervals, not the points: with two dozen cases only large effects can be told from luck.
-# Which of the four lose something for certain?
+# Read the intervals, not the points: with so few cases only large effects can be told from luck.
+# Which of the three changes lose something for certain?
 #
-# **Roles.** "You are an experienced …" is the best-known trick of all. We put three roles in front of
-# the same few-shot prompt, one of them absurd.
+# **Roles.** "You are an experienced …" is the best-known trick of all. We put two roles in front of
+# the same few-shot prompt, one of them absurd. The answers without a role are known: section 5
+# found them with its first order, so they are not computed again.
 
 # %%
-roles = {"no role": "", "expert": "You are an experienced customer service manager. ",
+roles = {"expert": "You are an experienced customer service manager. ",
          "pirate": "You are a pirate who hates letters. "}
+print(f"no role  {swing[0, 1].mean():.2f}")
 for name, role in roles.items():
     labels = prompting.classify(llm, [as_turns(r["text"], rules=role + RULES) for r in dev], LABELS,
                                 by="calibrated")
-    parts[name] = np.array([float(label == row["label"]) for label, row in zip(labels, dev)])
-    said = labels if name == "no role" else said
-    changed = sum(a != b for a, b in zip(labels, said))
-    print(f"{name:8} {parts[name].mean():.2f}   {changed} of {len(dev)} answers differ from no role")
+    share = np.mean([label == row["label"] for label, row in zip(labels, dev)])
+    changed = sum(a != b for a, b in zip(labels, picked[0]))
+    print(f"{name:8} {share:.2f}   {changed} of {len(dev)} answers differ from no role")
 
 # %% [markdown]
 # ## 7. Chain of thought
@@ -496,14 +504,19 @@ for name, role in roles.items():
 # A model spends the same computation on every token. If the answer needs three steps, it had better
 # write three steps: each becomes input for the next. That is chain of thought, either asked for ("let's
 # think step by step", Kojima et al. 2022) or shown in examples (Wei et al. 2022). Both papers found
-# that it helps *large* models, and that below some ten billion weights it does nothing or harm. We
-# have 0.135 billion. Three prompts, the same word problems:
+# that it helps models of a hundred billion weights, and that small ones gain nothing from it or lose. We
+# have 0.135 billion. Three prompts, the same word problems. We take the shortest, of one or two steps:
+# where every answer is wrong, no method can differ from another. The worked solutions end with the answer, so
+# the last number of a derivation is read as its answer.
 
 # %%
-sums = tasks["arithmetic"]
-problems = sums["test"][:LONG]
-worked = [{"text": e["question"], "answer": str(e["answer"]),
-           "steps": f"{e['solution']} The answer is {e['answer']}."} for e in sums["examples"]]
+MOST = cfg.pick(smoke=2, laptop=2, full=4)  # steps of a problem, at most
+ROOM_STEPS = cfg.pick(smoke=8, laptop=24, full=80)  # tokens for so many steps
+by_length = {s: sorted(part, key=lambda p: p["steps"]) for s, part in tasks["arithmetic"].items()}
+easy = {s: [p for p in part if p["steps"] <= MOST] for s, part in by_length.items()}
+problems = easy["test"][:LONG]
+worked = [{"text": e["question"], "answer": str(e["answer"]), "steps": e["solution"]}
+          for e in easy["examples"][: cfg.pick(smoke=2, laptop=4, full=8)]]
 print(problems[0]["question"], "->", problems[0]["answer"])
 
 # %%
@@ -511,14 +524,16 @@ STEPS = "Work out the answer step by step."
 chains = {
     "answer only": (lambda q: as_turns(q, worked, "Answer with one number.", "answer"), 8),
     "step by step, asked": (lambda q: engineer.chain_of_thought_prompt(q), ROOM),
-    "step by step, shown": (lambda q: as_turns(q, worked, STEPS, "steps"), min(ROOM, 36)),
+    "step by step, shown": (lambda q: as_turns(q, worked, STEPS, "steps"), ROOM_STEPS),
 }
 texts, solved = {}, {}
 for name, (form, room) in chains.items():
+    before = llm.usage
     texts[name] = llm.chat_batch([form(p["question"]) for p in problems], max_new_tokens=room)
     numbers = [prompting.extract_number(text) for text in texts[name]]
     solved[name] = np.array([float(n == str(p["answer"])) for n, p in zip(numbers, problems)])
-    print(f"{name:20} {bootstrap_interval(solved[name])}")
+    cut = (llm.usage - before).truncated
+    print(f"{name:20} {bootstrap_interval(solved[name])}   cut off: {cut} of {len(problems)}")
 
 # %%
 for name in chains:
@@ -526,8 +541,9 @@ for name in chains:
 
 # %% [markdown]
 # Read the derivations. The model has learned the *look* of a derivation: numbers of the problem, signs
-# between them, a final sentence. Is it the calculation that fails, or the plan? Count how many of its
-# equations are true.
+# between them, a result. (Where answers are cut off, their last number need not be the answer: more
+# tokens would be the fair test, and `full` gives them.) Is it the calculation that fails, or the plan?
+# Count how many of the equations are true.
 
 # %%
 print(equations("First 3 x 5 = 15, then 15 - 4 = 10."))
@@ -538,8 +554,10 @@ holds = [true for _, true in written]
 gap = paired_bootstrap(solved["step by step, shown"], solved["answer only"])
 answers = int(solved["step by step, shown"].sum())
 say(f"In the shown form {sum(holds)} of {len(holds)} equations are true, and {answers} of {len(problems)} "
-    f"answers. Chain of thought minus answer only: {gap}. At this size it is no help.")
-claim("best accuracy of the three on word problems", max(s.mean() for s in solved.values()), at_most=0.3)
+    f"answers. Chain of thought minus answer only: {gap}. So near the floor, where most answers are wrong "
+    "in every way of asking, a comparison says little about the methods, and much about the model.")
+# recorded 0 to 0.15 on four choices of problems, bootstrap sd 0.08
+claim("best accuracy of the three on word problems", max(s.mean() for s in solved.values()), at_most=0.35)
 
 # %% [markdown]
 # ## 8. Self-consistency: sample and vote
@@ -591,8 +609,9 @@ plotting.show(fig, alt="A vote of eight lies far above a single draw once single
 # %%
 few = problems[: cfg.pick(smoke=2, laptop=20, full=1000)]
 samples = cfg.pick(smoke=3, laptop=8, full=32)
-votes = prompting.self_consistency(llm, [as_turns(p["question"], worked, STEPS, "steps") for p in few],
-                                   samples, seed=SEED, temperature=0.7, top_k=40, max_new_tokens=min(ROOM, 36))
+wide = llms.connect(batch_size=40, layers=LAYERS)  # the same weights, more rows at once
+votes = prompting.self_consistency(wide, [as_turns(p["question"], worked, STEPS, "steps") for p in few],
+                                   samples, seed=SEED, temperature=0.7, top_k=40, max_new_tokens=ROOM_STEPS)
 print(few[0]["question"], "->", few[0]["answer"])
 print(votes[0].counts)
 
@@ -725,8 +744,9 @@ for name, score in scorers.items():
 advanced = prompting.AdvancedPromptTechniques(llm)
 goal = lambda state: number_game.solved(state, TARGET)
 ask = lambda state: as_turns(str(state), cases, ASK)
-result = advanced.tree_of_thoughts(games[0], number_game.moves, goal, ask, max_visits=20)
-print(games[0], "->", result.path[-1].steps if result.goal else "not solved", f"({result.visited} visits)")
+game = games[int(visits["model"].argmin())]  # one that the model's scores solve soon
+result = advanced.tree_of_thoughts(game, number_game.moves, goal, ask, max_visits=20)
+print(game, "->", result.path[-1].steps if result.goal else "not solved", f"({result.visited} visits)")
 
 # %% tags=["exercise"]
 exercise("4.9.4")
@@ -744,15 +764,14 @@ people = tasks["extraction"]
 FIELDS = ["name", "age", "job", "company", "city"]
 SCHEMA = {"type": "object", "required": FIELDS, "additionalProperties": False,
           "properties": {f: {"type": "integer" if f == "age" else "string"} for f in FIELDS}}
-persons = [e | {"json": json.dumps({f: e[f] for f in FIELDS})} for e in people["examples"]]
+persons = [e | {"json": json.dumps({f: e[f] for f in FIELDS})} for e in people["examples"][:4]]
 print(persons[0]["text"])
 print(persons[0]["json"])
 
 # %%
 EXTRACT = "Read the text and write the person's data as JSON with the keys name, age, job, company and city."
-cases = people["test"][: cfg.pick(smoke=2, laptop=20, full=1000)]
+cases = people["test"][: cfg.pick(smoke=2, laptop=14, full=1000)]
 ways = {
-    "zero-shot, one message": lambda text: f"{EXTRACT}\n\nText: {text}\nJSON:",
     "zero-shot, system message": lambda text: as_turns(text, [], EXTRACT),
     "few-shot, turns": lambda text: as_turns(text, persons, EXTRACT, "json"),
 }
@@ -791,7 +810,7 @@ form = paired_bootstrap(valid[pair[0]], valid[pair[1]])
 content = paired_bootstrap(quality[pair[0]], quality[pair[1]])
 say(f"Few-shot minus zero-shot in the same form: valid answers {form}, right fields {content}. Compare the "
     "two: the first is about form, the second about content.")
-claim("valid extraction, few-shot - zero-shot, lower end", form.low, at_least=0.1)
+claim("valid extraction, few-shot - zero-shot", form.difference, at_least=0.35)  # 0.69 to 0.71, sd 0.12
 
 # %% [markdown]
 # What do the errors say, and did the retries mend them?
@@ -816,12 +835,13 @@ for row, output in [*zip(cases, outputs["few-shot, turns"])][:3]:
 # edits are scored on **dev** cases, each stays only if the score rises, and the winner is scored
 # **once** on test cases. `PromptOptimizer` has the five classic strategies as real edits of the text:
 # more specific instructions, examples, output format, constraints, simpler language. It refuses a
-# second look at the test cases.
+# second look at the test cases. Answers are read in words, as from a hosted model, and the label must
+# come within the first four tokens.
 
 # %%
 BASE = "Please determine the appropriate category of the following message.\n\nMessage: {input}\nCategory:"
 tuner = prompting.PromptOptimizer(
-    llm, labels=LABELS, by="calibrated", turns=True, meanings=MEANINGS,
+    llm, labels=LABELS, turns=True, meanings=MEANINGS, max_new_tokens=4,
     examples=[{"input": e["text"], "expected": e["label"]} for e in EXAMPLES],
 )
 as_cases = lambda rows: [{"input": r["text"], "expected": r["label"]} for r in rows]
@@ -830,8 +850,8 @@ best_prompt, dev_score = tuner.iterative_refinement(BASE, as_cases(dev))
 # %% [markdown]
 # The history is the honest record of an optimisation: what was tried, in which order, what it scored, and
 # which edits stayed. An edit that lowers the score is thrown away, however plausible it sounded. With a
-# dev set of this size a difference of one case is four points, so "kept" may well be luck; this is why
-# the next cells matter.
+# dev set of this size one case more or less is worth several points, so "kept" may well be luck; this is
+# why the next cells matter.
 
 # %%
 for step in tuner.performance_history:
@@ -851,20 +871,21 @@ print(best_prompt[:600])
 report = tuner.report(BASE, best_prompt, as_cases(test))
 change = paired_bootstrap(report.best, report.base)
 say(f"On the dev cases the prompt rose from {report.base_dev:.2f} to {report.best_dev:.2f}. On the test cases, "
-    f"looked at once: {np.mean(report.base):.2f} to {np.mean(report.best):.2f}, a change of {change}.")
-claim("accuracy of the chosen prompt on test", np.mean(report.best), at_least=0.25)
+    f"looked at once: {np.mean(report.base):.2f} to {np.mean(report.best):.2f}, a change of {change}. Hold "
+    f"that against the {1 / len(LABELS):.0%} of always the same label before you call it a success.")
+claim("chosen prompt - first prompt on test, accuracy", change.difference, at_least=0.05)  # 0.20, sd 0.07
 
 # %% [markdown]
 # How large can the luck of choosing be? Suppose twenty prompts are all equally good. The best of them on
-# two dozen dev cases looks better than it is, by an amount that can be computed.
+# twenty dev cases looks better than it is, by an amount that can be computed.
 
 # %%
-true_rate, prompts_tried, few_cases = 0.5, 20, 24
+true_rate, prompts_tried, few_cases = 0.5, 20, 20
 rng = np.random.default_rng(SEED)
 best_of = rng.binomial(few_cases, true_rate, size=(4000, prompts_tried)).max(axis=1) / few_cases
 say(f"Twenty prompts that are all right in {true_rate:.0%} of cases: the winner on {few_cases} dev cases shows "
     f"{best_of.mean():.0%} on average. On test cases it falls back to {true_rate:.0%}.")
-claim("luck of the best of 20 on 24 cases", best_of.mean() - true_rate, at_least=0.1)
+claim("luck of the best of 20 on 20 cases", best_of.mean() - true_rate, at_least=0.1)
 
 # %%
 try:

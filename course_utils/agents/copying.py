@@ -8,16 +8,22 @@ texts that can be copied from there, and the model chooses *which*.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 
 from course_utils.prompting.regex_syntax import MEANS_SOMETHING
 
 NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
-# what words of the question let in: without them a small model takes powers of everything
-POWER = re.compile(r"\b(power|squared?|cubed?)\b|\*\*|\^", re.IGNORECASE)
-PERCENT = re.compile(r"per ?cent|%", re.IGNORECASE)
-DOUBLE = re.compile(r"\b(double|twice|half|halve)\b", re.IGNORECASE)
+# words of the question that let something in which does not stand there as a number
+POWER = re.compile(r"\b(power|squared|cubed)\b|\*\*|\^", re.IGNORECASE)
+UNSAID = (
+    (re.compile(r"per ?cent|%", re.IGNORECASE), "100"),
+    (re.compile(r"\b(double|twice|half|halve)\b", re.IGNORECASE), "2"),
+    (re.compile(r"\b(minutes|seconds) are there in\b", re.IGNORECASE), "60"),
+)
+MEAN = re.compile(r"\b(mean|average)\b", re.IGNORECASE)
 NUMBERS = 10  # at most so many different numbers are offered
+ORDERED = 4  # up to so many are tried in every order, each of them once
 
 
 def literal(text: str) -> str:
@@ -39,23 +45,52 @@ def numbers_in(*texts: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def expression_pattern(task: str, found: str = "") -> str:
-    """Arithmetic over the numbers of question and result: two to four terms, brackets once deep.
+def unsaid_numbers(task: str) -> list[str]:
+    """Numbers that a word of the question stands for.
 
-    Powers, 100 and 2 are offered only where the question has a word for them.
-
-    >>> bool(re.fullmatch(expression_pattern("12 percent of 48"), "12 / 100 * 48"))
-    True
+    >>> unsaid_numbers("What is 12 percent of the double?")
+    ['100', '2']
     """
+    return [number for word, number in UNSAID if word.search(task)]
+
+
+def expression_pattern(task: str, found: str = "") -> str:
+    """Arithmetic over the numbers of the question, each of them once, in any order.
+
+    With a result beside the question, or many numbers, any two to four of them may be used. Powers
+    and numbers that are not said (100 for percent) are offered where a word asks for them.
+
+    >>> pattern = expression_pattern("What is 12 percent of 48?")
+    >>> [bool(re.fullmatch(pattern, e)) for e in ("12 / 100 * 48", "12 / 48", "48 * 48 * 100")]
+    [True, False, False]
+    """
+    operator = r"(?:\+|-|\*|/" + (r"|\*\*)" if POWER.search(task) else ")")
     offered = numbers_in(task, found)[:NUMBERS]
-    offered += ["100"] * bool(PERCENT.search(task)) + ["2"] * bool(DOUBLE.search(task))
+    extra = unsaid_numbers(task)
+    if MEAN.search(task):
+        total = f" {literal('+')} ".join(map(literal, numbers_in(task)))
+        if not found and len(offered) > 1:
+            return rf"\({total}\) / {len(offered)}|{total}"
+    offered = list(dict.fromkeys([*offered, *extra]))
+    if not found and 2 <= len(offered) <= ORDERED:
+        return "|".join(_every_order(offered, operator))
     if len(offered) < 2:
         offered += ["2", "100"]
     number = f"(?:{'|'.join(map(literal, dict.fromkeys(offered)))})"
-    operators = r"(?:\+|-|\*|/" + (r"|\*\*)" if POWER.search(task) else ")")
-    chain = f"{number}(?: {operators} {number})"
+    chain = f"{number}(?: {operator} {number})"
     term = rf"(?:{number}|\({chain}{{1,3}}\))"
-    return f"{term}(?: {operators} {term}){{1,3}}"
+    return f"{term}(?: {operator} {term}){{1,3}}"
+
+
+def _every_order(numbers: Sequence[str], operator: str) -> Iterator[str]:
+    """All orders of the numbers, plain and with one pair of brackets."""
+    join = f" {operator} ".join
+    for order in permutations(map(literal, numbers)):
+        yield join(order)
+        for size in range(2, len(order)):
+            for at in range(len(order) - size + 1):
+                inner = rf"\({join(order[at : at + size])}\)"
+                yield join([*order[:at], inner, *order[at + size :]])
 
 
 def spans(text: str, longest: int = 6, *, question: str = "") -> str:

@@ -51,8 +51,15 @@ class Written:
         return self.mask.trie.text(self.ids).decode()
 
     def run_on(self) -> list[int]:
-        """Append the span without a choice; the tokens for the model to read."""
-        return self._append(self.mask.forced(self.state))
+        """Append the span without a choice; the tokens for the model to read.
+
+        A space at its end is left to the next choice: most words are one token with the space
+        before them, and after a lone space a model writes digits ("token healing").
+        """
+        ids = self.mask.forced(self.state)
+        while ids and self.mask.trie.spellings[ids[-1]] == b" ":
+            ids = ids[:-1]
+        return self._append(ids)
 
     def choose(
         self, scores: Tensor, temperature: float, generator: torch.Generator | None
@@ -113,14 +120,19 @@ class Decoder:
         blocks = [[*prompt, *row.run_on()] for prompt, row in zip(prompts, rows, strict=True)]
         active = [i for i, row in enumerate(rows) if not row.done]
         cache = self._start(len(rows), max(map(len, blocks)) + max_new_tokens)
-        live = list(range(len(rows)))  # rows of the cache
+        live, begun = list(range(len(rows))), False  # rows of the cache
         while active:
-            if len(active) < len(live):  # finished rows would cost as much as others
+            if 2 * len(active) <= len(live):  # copying the cache costs more than a few idle rows
                 cache = _rows_of(cache, [live.index(i) for i in active], cache.length, self.model)
                 live = active
-            logits = self._scores(cache, [blocks[i] for i in live])
+            # prompts at once; later a long forced span is read while other rows go on to write
+            width = min(len(blocks[i]) for i in active) if begun else max(map(len, blocks))
+            begun = True
+            logits = self._scores(cache, [blocks[i][:width] or [0] for i in live])
             for i, scores in zip(live, logits, strict=True):
-                blocks[i] = rows[i].choose(scores, temperature, generator)
+                blocks[i] = blocks[i][width:]
+                if not blocks[i] and not rows[i].done:
+                    blocks[i] = rows[i].choose(scores, temperature, generator)
             active = [i for i in active if not rows[i].done]
         return rows
 

@@ -7,10 +7,8 @@ called; what the result says. (Khot et al. 2022, "Decomposed Prompting".)
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -121,12 +119,9 @@ THOUGHTS = {
     "finish": "This is plain vocabulary.",
 }
 READ = "What I found has the answer."
+# what stands before an argument: a plain line, since a small model writes worse inside JSON
+CUES = {"calculator": "Calculation:", "search": "Search:", "python": "Python:", "finish": "Answer:"}
 ARGUMENT = {"calculator": "expression", "search": "query", "python": "code", "finish": "answer"}
-
-
-def call_text(name: str, arguments: Mapping[str, Any]) -> str:
-    """A call as the model writes it."""
-    return json.dumps({"name": name, "arguments": dict(arguments)}, ensure_ascii=False)
 
 
 def question_text(question: str, found: str = "") -> str:
@@ -151,8 +146,6 @@ def call_prompt(name: str, examples: Sequence[Example] = EXAMPLES) -> str:
     shown = [(e, e.argument, "") for e in examples if e.tool == name]
     if name == "calculator":
         shown += [(e, e.then, e.found) for e in examples if e.then]
-    if name == "finish":  # with nothing found
-        shown = [(e, e.answer, "") for e in examples if e.tool == name]
     return "".join(_solved(e, name, argument, found) for e, argument, found in shown)
 
 
@@ -163,10 +156,9 @@ def read_prompt(examples: Sequence[Example] = EXAMPLES) -> str:
 
 
 def closed_book_prompt(examples: Sequence[Example] = EXAMPLES) -> str:
-    """All examples with their answers and no tool: what the comparison without tools gets."""
+    """All examples with their answers and no tool: from memory, with nothing found."""
     return "".join(_solved(e, "finish", e.answer, "") for e in examples)
 
 
 def _solved(example: Example, name: str, argument: str, found: str) -> str:
-    call = call_text(name, {ARGUMENT[name]: argument})
-    return f"{question_text(example.question, found)}{call}\n\n"
+    return f"{question_text(example.question, found)}{CUES[name]} {argument}\n\n"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from course_utils.agents.tools import Registry, Schema, ToolError
 
@@ -36,8 +37,9 @@ class MCPConnection:
     """A connection to an MCP server, used with ``with``.
 
     Args:
-        server: a server object of this process (tests, first steps), or the command that starts
-            one, such as ``[sys.executable, "-m", "course_utils.agents.mcp_server"]``.
+        server: a server object of this process (tests, first steps); the command that starts one,
+            such as ``[sys.executable, "-m", "course_utils.agents.mcp_server"]``; or the address
+            of one that runs, such as ``"http://127.0.0.1:8765/mcp"``.
         timeout: seconds to wait for an answer.
     """
 
@@ -65,6 +67,10 @@ class MCPConnection:
         from mcp import Client
         from mcp.client.stdio import StdioServerParameters, stdio_client
 
+        if isinstance(self.server, str):
+            local = urlsplit(self.server).hostname in ("127.0.0.1", "localhost", "::1")
+            streams = _without_proxy(self.server, self.timeout) if local else self.server
+            return Client(streams, read_timeout_seconds=self.timeout)
         if not isinstance(self.server, Sequence):
             return Client(self.server, read_timeout_seconds=self.timeout)
         # the child needs to find the course's cache; nothing else of the environment is passed on
@@ -93,6 +99,19 @@ class MCPConnection:
         if result.is_error:
             raise ToolError(text)
         return text
+
+
+@asynccontextmanager
+async def _without_proxy(address: str, timeout: float) -> AsyncIterator[Any]:
+    """HTTP to this machine; a proxy of the environment would look for the server elsewhere."""
+    import httpx2  # mcp 2.x brings it
+    from mcp.client.streamable_http import streamable_http_client
+
+    async with (
+        httpx2.AsyncClient(trust_env=False, timeout=timeout) as plain,
+        streamable_http_client(address, http_client=plain) as streams,
+    ):
+        yield streams
 
 
 def stdio_command(paragraphs: int | None = None) -> list[str]:

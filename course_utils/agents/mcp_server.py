@@ -1,10 +1,12 @@
 """Chapter 4 - The same tools as an MCP server.
 
 The Model Context Protocol (MCP, 2024) gives tools one plug: a client asks ``tools/list``, gets
-names, descriptions and JSON schemas, and sends ``tools/call``. Messages are JSON-RPC 2.0, here one
-a line over the standard input and output of a process. Start one by hand:
+names, descriptions and JSON schemas, and sends ``tools/call``. Messages are JSON-RPC 2.0: one
+a line over the input and output of a process, or one a POST to an address (streamable HTTP).
+Start one by hand:
 
     python -m course_utils.agents.mcp_server --paragraphs 500
+    python -m course_utils.agents.mcp_server --paragraphs 500 --port 8765
 
 (mcp 2.x; most tutorials are written for 1.x, where names differ.)
 """
@@ -12,14 +14,21 @@ a line over the standard input and output of a process. Start one by hand:
 from __future__ import annotations
 
 import argparse
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from course_utils.agents.tools import Registry, ToolError
 
 if TYPE_CHECKING:
+    import uvicorn
     from mcp.server import Server
 
 NAME = "course-tools"
+HOST = "127.0.0.1"  # this machine only: nobody else can reach the tools
+PATH = "/mcp"
 
 
 def build_server(tools: Registry, name: str = NAME) -> Server[Any]:
@@ -70,17 +79,56 @@ async def serve_stdio(tools: Registry) -> None:
         await server.run(read, write, server.create_initialization_options())
 
 
+@contextmanager
+def serving_http(tools: Registry) -> Iterator[str]:
+    """Serve over HTTP on a free port of this machine while the block runs; gives the address.
+
+    The port is bound before the server starts, so a client that comes early waits in the queue.
+
+    Raises:
+        OSError: the machine gives no port.
+    """
+    with socket.create_server((HOST, 0)) as listening:
+        server = _http_server(tools)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://{HOST}:{listening.getsockname()[1]}{PATH}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _http_server(tools: Registry, port: int = 0) -> uvicorn.Server:
+    """One answer a request and no sessions: our tools have nothing to say unasked.
+
+    The library refuses requests whose ``Host`` is not this machine (DNS rebinding).
+    """
+    import uvicorn
+
+    app = build_server(tools).streamable_http_app(
+        streamable_http_path=PATH, host=HOST, json_response=True, stateless_http=True
+    )
+    return uvicorn.Server(
+        uvicorn.Config(app, HOST, port, log_config=None, access_log=False, ws="none")
+    )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry of ``python -m course_utils.agents.mcp_server``."""
     import anyio
 
     from course_utils.agents.toolbox import course_tools, wikipedia_index
 
-    parser = argparse.ArgumentParser(description="Offer the course's tools over MCP (stdio).")
+    parser = argparse.ArgumentParser(description="Offer the course's tools over MCP.")
     parser.add_argument("--paragraphs", type=int, help="of Wikipedia to search in; 0: no search")
+    parser.add_argument("--port", type=int, help="serve over HTTP there; else stdio")
     chosen = parser.parse_args(arguments)
-    index = None if chosen.paragraphs == 0 else wikipedia_index(chosen.paragraphs)
-    anyio.run(serve_stdio, course_tools(index))
+    tools = course_tools(None if chosen.paragraphs == 0 else wikipedia_index(chosen.paragraphs))
+    if chosen.port is None:
+        anyio.run(serve_stdio, tools)
+    else:
+        _http_server(tools, chosen.port).run()
 
 
 if __name__ == "__main__":

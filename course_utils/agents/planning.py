@@ -15,11 +15,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from course_utils.agents.copying import numbers_in
+from course_utils.agents.copying import endings, literal, numbers_in, unsaid_numbers
+from course_utils.agents.decoding import Decoder
 from course_utils.agents.tools import Registry, ToolError
 from course_utils.agents.trace import FINISH, Step, Trace
+from course_utils.prompting.automata import START, compile_regex
+from course_utils.prompting.token_mask import TokenMask, trie_of
 
 REFERENCE = re.compile(r"#(\d+)(n?)")
+SPARE = 24  # tokens beyond the shortest plan
+# invented: question, what to search for, what to compute with the first number found
+EXAMPLES = (
+    ("How many years after 1900 was the poet Ann Lee born?", "was the poet Ann Lee born",
+     "#1n - 1900"),
+    ("By how many metres is Mount Etna higher than 2,000 metres?",
+     "is Mount Etna higher than 2,000 metres", "#1n - 2000"),
+    ("Find the age of the singer Bo Hall and double it.", "age of the singer Bo Hall and double it",
+     "#1n * 2"),
+    ("How many of the 640 seats of the Globe are left when 75 are taken off?",
+     "seats of the Globe are left when 75 are taken off", "#1n - 75"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,3 +109,50 @@ def filled(value: Any, results: Sequence[str]) -> Any:
         return numbers[0]
 
     return REFERENCE.sub(of, value)
+
+
+class ModelPlanner:
+    """A small model that writes a plan of two calls: search, then compute with what is found.
+
+    The mask leaves it the words of the search, the operator and the number; ``#1n`` is there.
+
+    Args:
+        llm: of ``prompting.llm.connect("local")``.
+    """
+
+    def __init__(self, llm: Any) -> None:
+        self.llm = llm
+        shown = "".join(
+            f"Question: {q}\nSearch: {search}\nCalculation: {then}\n\n"
+            for q, search, then in EXAMPLES
+        )
+        self.decoder = Decoder(llm.model, llm.tokenizer.encode(shown))
+
+    def plans(self, tasks: Sequence[str]) -> list[list[Planned]]:
+        """A plan for each task, greedy, in one batch."""
+        trie = trie_of(self.llm.tokenizer)
+        masks = [TokenMask(compile_regex(plan_pattern(task)), trie) for task in tasks]
+        room = max(int(mask.distance[START]) for mask in masks) + SPARE
+        prompts = [self.llm.tokenizer.encode(f"Question: {task}\nSearch:") for task in tasks]
+        written = self.decoder.write(prompts, masks, max_new_tokens=room)
+        return [plan_of(row.text) for row in written]
+
+
+def plan_pattern(task: str) -> str:
+    """A search for the end of the question, then a sum of what is found and one number of it.
+
+    >>> plan = " to Ann's age\\nCalculation: #1n + 5\\n"
+    >>> bool(re.fullmatch(plan_pattern("Add 5 to Ann's age."), plan))
+    True
+    """
+    numbers = [*numbers_in(task), *unsaid_numbers(task)]
+    number = f"(?:{'|'.join(map(literal, dict.fromkeys(numbers)))})"
+    operator = r"(?:\+|-|\*|/)"
+    sums = f"#1n {operator} {number}|{number} {operator} #1n" if numbers else "#1n"
+    return f" {endings(task)}\nCalculation: (?:{sums})\n"
+
+
+def plan_of(text: str) -> list[Planned]:
+    """The two lines of a written plan as calls."""
+    search, then = text.strip().split("\nCalculation: ")
+    return [Planned("search", {"query": search}), Planned("calculator", {"expression": then})]

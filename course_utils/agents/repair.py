@@ -13,11 +13,53 @@ import ast
 import copy
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from course_utils.agents.sandbox import run_python
 
 Case = tuple[list[Any], Any]  # arguments, expected
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A function with one fault, tests to repair it by, and tests that nobody sees before."""
+
+    name: str
+    source: str
+    visible: tuple[Case, ...]
+    hidden: tuple[Case, ...]
+
+
+BROKEN = (
+    Broken(
+        "count_up",
+        "def count_up(n):\n    s, i = 0, 1\n    while i < n:\n        s += i\n        i += 1\n"
+        "    return s",
+        (([3], 6), ([1], 1)),
+        (([10], 55), ([0], 0), ([100], 5050)),
+    ),
+    Broken(
+        "biggest",
+        "def biggest(numbers):\n    best = numbers[0]\n    for n in numbers:\n"
+        "        if n < best:\n            best = n\n    return best",
+        (([[1, 5, 3]], 5), ([[4]], 4)),
+        (([[-3, -7]], -3), ([[2, 2, 9, 1]], 9)),
+    ),
+    Broken(
+        "evens",
+        "def evens(numbers):\n    return [n for n in numbers if n % 2 == 1]",
+        (([[1, 2, 4]], [2, 4]), ([[3]], [])),
+        (([[0, 5, 6]], [0, 6]), ([[]], [])),
+    ),
+    Broken(
+        "power",
+        "def power(base, times):\n    value = 1\n    for _ in range(times):\n"
+        "        value = value + base\n    return value",
+        (([2, 3], 8), ([5, 1], 5)),
+        (([7, 0], 1), ([3, 4], 81)),
+    ),
+)
 SWAPS: dict[type, tuple[type, ...]] = {
     ast.Add: (ast.Sub, ast.Mult),
     ast.Sub: (ast.Add,),
@@ -88,3 +130,35 @@ def repair(
         if all(passes(candidate, name, cases)):
             return candidate, i
     return None, min(budget, sum(1 for _ in edits(source)))
+
+
+def model_attempts(llm: Any, broken: Broken, count: int, seed: int = 0) -> list[str]:
+    """Programs that a chat model writes when it sees the function and its visible tests.
+
+    Args:
+        llm: of ``prompting.llm``; its answer is begun for it, so that it writes code and no essay.
+        broken: what to repair.
+        count: answers, drawn at temperature 0.7. seed: of the draws.
+    """
+    tests = "\n".join(
+        f"assert {broken.name}({', '.join(map(repr, given))}) == {wanted!r}"
+        for given, wanted in broken.visible
+    )
+    start = broken.source.split("\n")[0]  # without the line's end, which is part of a token
+    messages = [
+        {
+            "role": "user",
+            "content": f"This Python function has one bug:\n```python\n{broken.source}\n```\n"
+            f"These tests must pass:\n```python\n{tests}\n```\nWrite the repaired function.",
+        },
+        {"role": "assistant", "content": f"```python\n{start}"},
+    ]
+    written = llm.sample(
+        messages, count, max_new_tokens=80, temperature=0.7, seed=seed, stop=("```",)
+    )
+    return [start + text for text in written]
+
+
+def is_repaired(source: str, broken: Broken) -> bool:
+    """Does a program pass the visible tests and the hidden ones?"""
+    return all(passes(source, broken.name, [*broken.visible, *broken.hidden]))

@@ -2,14 +2,13 @@
 
 Four crutches make a model of 135 million weights act. *Examples*, in a prompt of its own for each
 decision. *Calibration*: its prejudice for one tool is measured and taken off. *A mask*: what it
-writes is always one valid call. *Copying*: numbers come from the question, answers from what was
-found. What is left to the model: which tool, which numbers and operators, which words.
+writes is always the argument of one valid call. *Copying*: numbers come from the question, answers
+from what was found. Left to the model: which tool, which order and operators, which words.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,14 +18,13 @@ from course_utils.agents import copying, few_shot
 from course_utils.agents.decoding import Decoder, Written
 from course_utils.agents.tools import Registry
 from course_utils.agents.trace import FINISH, Action, Trace
-from course_utils.prompting.automata import START
-from course_utils.prompting.structured import schema_mask
-from course_utils.prompting.token_mask import TokenMask
+from course_utils.prompting.automata import START, compile_regex
+from course_utils.prompting.token_mask import TokenMask, trie_of
 
 BATCH, SPARE = 16, 48  # rows at once, and tokens of room beyond the shortest call
 COMPUTED = ("calculator", "python")  # their result is the answer
-CODE = r"^[ !#-\[\]-~]{3,70}$"
-WORDS = "^[A-Za-z0-9][A-Za-z0-9 .,'-]{0,23}$"
+CODE = "[!-~][ -~]{2,69}"
+WORDS = "[!-~][ -~]{0,35}"
 
 
 class SmallModelMind:
@@ -54,7 +52,7 @@ class SmallModelMind:
         self.names = [n for n in few_shot.TYPES if n in tools or n == FINISH]
         self._decoders: dict[str, Decoder] = {}
         self._masks: dict[str, TokenMask] = {}
-        self._prior: Tensor | None = None
+        self._typed: dict[str, Tensor] = {}
 
     def decide(self, traces: Sequence[Trace]) -> list[Action]:
         """One valid call for each trace; rows that ask the same kind of thing share a batch."""
@@ -66,7 +64,7 @@ class SmallModelMind:
         for which, rows in groups.items():
             written = self._write(which, [traces[i] for i in rows], [chosen[i] for i in rows])
             for i, text in zip(rows, written, strict=True):
-                actions[i] = _action(text, traces[i])
+                actions[i] = _action(chosen[i], text, traces[i])
         return [actions[i] for i in range(len(traces))]
 
     def choose(self, traces: Sequence[Trace]) -> list[str]:
@@ -100,14 +98,18 @@ class SmallModelMind:
         """
         scores = self._types(questions)
         if calibrated:
-            if self._prior is None:
-                self._prior = self._types(few_shot.CALIBRATION).mean(0)
-            scores = scores - self._prior
+            scores = scores - self._types(few_shot.CALIBRATION).mean(0)
         return scores
 
     def _types(self, questions: Sequence[str]) -> Tensor:
-        texts = [f"{few_shot.question_text(q)}Type:" for q in questions]
-        return self._first_tokens("type", texts, [few_shot.TYPES[n] for n in self.names])
+        """Raw scores; a question is read once, however often its trace comes by."""
+        new = [q for q in dict.fromkeys(questions) if q not in self._typed]
+        if new:
+            texts = [f"{few_shot.question_text(q)}Type:" for q in new]
+            options = [few_shot.TYPES[n] for n in self.names]
+            found = self._first_tokens("type", texts, options)
+            self._typed |= dict(zip(new, found, strict=True))
+        return torch.stack([self._typed[q] for q in questions])
 
     def _first_tokens(self, which: str, texts: Sequence[str], options: Sequence[str]) -> Tensor:
         first = [self._ids(option)[0] for option in options]
@@ -119,53 +121,43 @@ class SmallModelMind:
     def _write(self, which: str, traces: Sequence[Trace], names: Sequence[str]) -> list[Written]:
         prompts, masks = [], []
         for trace, name in zip(traces, names, strict=True):
-            prompts.append(self._ids(few_shot.question_text(trace.task, _found(trace))))
-            masks.append(self._mask(self.call_schema(name, trace)))
+            text = few_shot.question_text(trace.task, _found(trace)) + few_shot.CUES[name]
+            prompts.append(self._ids(text))
+            masks.append(self._mask(f" (?:{self.pattern(name, trace)})\n"))
         # bytes that are sure to suffice, and some more: a few long texts do not fill the memory
         room = max(int(mask.distance[START]) for mask in masks) + SPARE
-        written: list[Written] = []
-        for at in range(0, len(prompts), BATCH):
-            written += self._decoder(which).write(
-                prompts[at : at + BATCH],
-                masks[at : at + BATCH],
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding
+        written: dict[int, Written] = {}
+        for at in range(0, len(order), BATCH):
+            some = order[at : at + BATCH]
+            found = self._decoder(which).write(
+                [prompts[i] for i in some],
+                [masks[i] for i in some],
                 max_new_tokens=room,
                 temperature=self.temperature,
                 generator=self.generator,
             )
-        return written
+            written |= dict(zip(some, found, strict=True))
+        return [written[i] for i in range(len(order))]
 
-    def call_schema(self, name: str, trace: Trace) -> dict[str, Any]:
-        """The schema of the one call that may be written now."""
-        properties = {
-            few_shot.ARGUMENT[name]: {"type": "string", "pattern": self._pattern(name, trace)}
-        }
-        arguments = {"type": "object", "properties": properties, "required": list(properties)}
-        return {
-            "type": "object",
-            "properties": {"name": {"const": name}, "arguments": arguments},
-            "required": ["name", "arguments"],
-        }
-
-    def _pattern(self, name: str, trace: Trace) -> str:
+    def pattern(self, name: str, trace: Trace) -> str:
+        """A regular expression for the one argument that may be written now."""
         found = _found(trace)
         if name == "calculator":
             free = r"[0-9(][0-9 .()+*/-]{0,39}"
-            return f"^{copying.expression_pattern(trace.task, found) if self.copy else free}$"
+            return copying.expression_pattern(trace.task, found) if self.copy else free
         if name == "search":
-            return f"^{copying.endings(trace.task)}$" if self.copy else WORDS
+            return copying.endings(trace.task) if self.copy else WORDS
         if name == "python":
             return CODE
-        return (
-            f"^{copying.spans(found, question=trace.task)}$"
-            if self.copy and copying.words_of(found)
-            else WORDS
-        )
+        copied = self.copy and copying.words_of(found)
+        return copying.spans(found, question=trace.task) if copied else WORDS
 
-    def _mask(self, schema: Mapping[str, Any]) -> TokenMask:
-        key = json.dumps(schema)
-        if key not in self._masks:
-            self._masks[key] = schema_mask(schema, self.llm.tokenizer)
-        return self._masks[key]
+    def _mask(self, pattern: str) -> TokenMask:
+        if pattern not in self._masks:
+            automaton = compile_regex(pattern)
+            self._masks[pattern] = TokenMask(automaton, trie_of(self.llm.tokenizer))
+        return self._masks[pattern]
 
     def _decoder(self, which: str) -> Decoder:
         if which not in self._decoders:
@@ -173,6 +165,7 @@ class SmallModelMind:
                 "type": few_shot.type_prompt,
                 "next": few_shot.next_prompt,
                 "read": few_shot.read_prompt,
+                "finish": few_shot.closed_book_prompt,
             }
             text = special[which]() if which in special else few_shot.call_prompt(which)
             self._decoders[which] = Decoder(self.llm.model, self._ids(text))
@@ -183,7 +176,7 @@ class SmallModelMind:
 
 
 class ClosedBookMind(SmallModelMind):
-    """The same model without tools: all examples with their answers, one answer, no second look."""
+    """The same model without tools: what the agent, too, does where it calls none."""
 
     def __init__(self, llm: Any, **options: Any) -> None:
         super().__init__(llm, Registry(), copy=False, **options)
@@ -191,12 +184,6 @@ class ClosedBookMind(SmallModelMind):
     def choose(self, traces: Sequence[Trace]) -> list[str]:
         """Always to answer."""
         return [FINISH] * len(traces)
-
-    def _decoder(self, which: str) -> Decoder:
-        if which not in self._decoders:
-            ids = self._ids(few_shot.closed_book_prompt())
-            self._decoders[which] = Decoder(self.llm.model, ids)
-        return self._decoders[which]
 
 
 def _prompt_name(name: str, trace: Trace) -> str:
@@ -208,8 +195,8 @@ def _found(trace: Trace) -> str:
     return next((s.observation for s in reversed(trace.steps) if s.problem is None), "")
 
 
-def _action(text: Written, trace: Trace) -> Action:
-    call = json.loads(text.text)
-    found = call["name"] == FINISH and _found(trace)
-    thought = few_shot.READ if found else few_shot.THOUGHTS[call["name"]]
-    return Action(thought, call["name"], call["arguments"], len(text.ids), text.chosen)
+def _action(name: str, text: Written, trace: Trace) -> Action:
+    found = name == FINISH and _found(trace)
+    thought = few_shot.READ if found else few_shot.THOUGHTS[name]
+    arguments = {few_shot.ARGUMENT[name]: text.text.strip()}
+    return Action(thought, name, arguments, len(text.ids), text.chosen)

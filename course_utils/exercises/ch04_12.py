@@ -1,8 +1,9 @@
-"""Exercises of lesson 4.12, Agents: checked arguments, precedence, a loop that ends."""
+"""Exercises of lesson 4.12, Agents: checked arguments, precedence, a loop that ends, results."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -500,4 +501,147 @@ def run_agent(
 )
 
 
-EXERCISES = [CALL_PROBLEMS, EVALUATE, RUN_AGENT]
+# -- 4.12.4 results of queries -------------------------------------------------------------------
+
+Rows = list[tuple]
+
+
+def same_result(ours: Rows, theirs: Rows, ordered: bool = False) -> bool:
+    def plain(rows: Rows) -> list[tuple]:
+        return [tuple(round(v, 6) if isinstance(v, float) else v for v in row) for row in rows]
+
+    if ordered:
+        return plain(ours) == plain(theirs)
+    return Counter(plain(ours)) == Counter(plain(theirs))
+
+
+def same_result_by_crossing_out(ours, theirs, ordered=False):
+    def same(row, other):
+        return len(row) == len(other) and all(
+            math.isclose(a, b, abs_tol=1e-6)
+            if isinstance(a, float) and isinstance(b, float)
+            else a == b
+            for a, b in zip(row, other, strict=True)
+        )
+
+    if len(ours) != len(theirs):
+        return False
+    if ordered:
+        return all(map(same, ours, theirs))
+    left = list(theirs)
+    for row in ours:
+        match = next((i for i, other in enumerate(left) if same(row, other)), None)
+        if match is None:
+            return False
+        left.pop(match)
+    return True
+
+
+def as_sets(ours, theirs, ordered=False):
+    return same_result(ours, theirs, True) if ordered else set(ours) == set(theirs)
+
+
+def always_ordered(ours, theirs, ordered=False):
+    return same_result(ours, theirs, True)
+
+
+def never_ordered(ours, theirs, ordered=False):
+    return same_result(ours, theirs, False)
+
+
+def columns_in_any_order(ours, theirs, ordered=False):
+    def sort(rows):
+        return [tuple(sorted(row, key=repr)) for row in rows]
+
+    return same_result(sort(ours), sort(theirs), ordered)
+
+
+def exact_floats(ours, theirs, ordered=False):
+    return ours == theirs if ordered else Counter(ours) == Counter(theirs)
+
+
+RESULT_MISTAKES = (
+    (as_sets, "A row that occurs twice is not the same result as one that occurs once."),
+    (never_ordered, "With ordered=True the same rows in another order are another result."),
+    (always_ordered, "Without ordered=True the rows may come in any order."),
+    (columns_in_any_order, "The columns have an order: (1, 2) is not (2, 1)."),
+    (
+        exact_floats,
+        "Numbers that differ by rounding only, such as 0.1 + 0.2 and 0.3, are the same.",
+    ),
+)
+
+
+def check_same_result(answer, t: Trial) -> None:
+    a, b, c = t.rng.sample(range(2, 900), 3)
+    names = t.rng.sample(["Abacus", "Algae", "Asia", "Atom", "Aikido"], 3)
+    rows = list(zip(names, (a, b, c), strict=True))
+    cases = [
+        (rows, list(rows), False),
+        (rows, [rows[2], rows[0], rows[1]], False),
+        (rows, [rows[2], rows[0], rows[1]], True),
+        ([rows[0], rows[0], rows[1]], [rows[0], rows[1], rows[1]], False),
+        ([(a,), (a,)], [(a,)], False),
+        ([(a, b)], [(b, a)], False),
+        ([(a / 3 * 0.1 + 0.2,)], [(0.2 + a * 0.1 / 3,)], False),
+        ([(0.1 + 0.2,)], [(0.3,)], True),
+        ([], [], True),
+        ([], [(a,)], False),
+        (rows, [(n, v + 1) for n, v in rows], True),
+    ]
+    for ours, theirs, ordered in cases:
+        got = t.call(answer, list(ours), list(theirs), ordered)
+        t.has_type(got, bool, "Return True or False.")
+        t.equal(
+            got,
+            same_result(ours, theirs, ordered),
+            says="Whether the two results are the same was judged wrongly.",
+            mistakes=[(f(ours, theirs, ordered), sentence) for f, sentence in RESULT_MISTAKES],
+        )
+    t.passed("Order, repeated rows, columns and rounding are all judged rightly")
+
+
+SAME_RESULT = Exercise(
+    id="4.12.4",
+    title="Is it the same result?",
+    difficulty="easy",
+    minutes=10,
+    statement="""
+Execution accuracy compares what two queries *return*. Each result is a list of rows, each row a
+tuple of texts and numbers. Return True if they are the same result:
+
+- rows may come in any order, unless `ordered` is True (the question asked for an order);
+- a row that comes twice must come twice in the other result too;
+- the columns of a row have an order;
+- two floats that agree to six digits after the point count as equal.
+""",
+    stub='''
+def same_result(ours: list[tuple], theirs: list[tuple], ordered: bool = False) -> bool:
+    """Do two queries give the same rows?
+
+    >>> same_result([("a", 1), ("b", 2)], [("b", 2), ("a", 1)])
+    True
+    """
+    raise NotImplementedError
+''',
+    name="same_result",
+    reference=same_result,
+    alternatives=(same_result_by_crossing_out,),
+    wrong=(
+        Wrong(as_sets, "occurs twice"),
+        Wrong(never_ordered, "in another order"),
+        Wrong(always_ordered, "in any order"),
+        Wrong(columns_in_any_order, "columns have an order"),
+        Wrong(exact_floats, "differ by rounding"),
+    ),
+    check=check_same_result,
+    hints=(
+        "Make the floats comparable first. Then compare lists if order counts, else multisets.",
+        "`[(1,), (1,)]` and `[(1,)]` are different results, so a set is not enough.",
+        "1. round the floats of each row to 6 digits\n2. ordered? compare the lists\n"
+        "3. else compare `Counter(ours)` with `Counter(theirs)`",
+    ),
+)
+
+
+EXERCISES = [CALL_PROBLEMS, EVALUATE, RUN_AGENT, SAME_RESULT]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -177,3 +178,20 @@ def test_authored_tasks_and_strata():
     some = tasks.stratified(every, 3, seed=7)
     assert len(some) == 15 and some == tasks.stratified(every, 3, seed=7)
     assert tasks.stratified(every, None) == every
+
+
+def test_a_model_of_random_weights_still_plans_what_can_be_run(llm, box):
+    asked = ["How many metres is Mount Etna higher than 2,000 metres?", "How old is Ann Lee?"]
+    for task, plan in zip(asked, planning.ModelPlanner(llm).plans(asked), strict=True):
+        assert [step.name for step in plan] == ["search", "calculator"]
+        assert planning.plan_problems(plan, box) == []
+        assert task.rstrip("?").endswith(plan[0].arguments["query"])
+        assert "#1n" in plan[1].arguments["expression"]
+        assert planning.execute_plan(plan, box, task).ended in ("finished", "gave up")
+
+
+def test_plans_of_the_examples_are_in_the_language():
+    for question, search, then in planning.EXAMPLES:
+        text = f" {search}\nCalculation: {then}\n"
+        assert re.fullmatch(planning.plan_pattern(question), text), question
+        assert planning.plan_of(text)[1].arguments == {"expression": then}

@@ -56,3 +56,27 @@ def test_repair_finds_the_edit_and_counts():
     assert "x > best" in fixed and 1 <= tried <= 10
     assert repair.passes(bug, "most", [([[2]], 2), ([[1, 2]], 2)]) == [True, False]
     assert repair.repair(bug, "most", [([[1]], 7)], budget=3) == (None, 3)
+
+
+@pytest.mark.parametrize("broken", repair.BROKEN, ids=lambda b: b.name)
+def test_every_broken_function_can_be_repaired_by_one_edit(broken):
+    assert not repair.is_repaired(broken.source, broken)
+    fixed, _ = repair.repair(broken.source, broken.name, broken.visible)
+    assert fixed is not None and repair.is_repaired(fixed, broken)
+
+
+def test_model_attempts_are_programs_that_begin_as_asked():
+    class Parrot:
+        """Answers with a fixed line and keeps what it was asked."""
+
+        def sample(self, messages, count, **options):
+            """What the loop of a real model would give."""
+            self.messages, self.options = messages, options
+            return ["\n    return 7"] * count
+
+    llm, broken = Parrot(), repair.BROKEN[0]
+    written = repair.model_attempts(llm, broken, 3, seed=5)
+    assert written == ["def count_up(n):\n    return 7"] * 3
+    assert "assert count_up(3) == 6" in llm.messages[0]["content"]
+    assert "5050" not in llm.messages[0]["content"]  # hidden tests stay hidden
+    assert llm.options["seed"] == 5

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from course_utils import assets
 from course_utils.agents import copying, few_shot, loop, tasks
-from course_utils.agents.decoding import Decoder
+from course_utils.agents.decoding import Decoder, Written
+from course_utils.agents.dev_tasks import dev_tasks
 from course_utils.agents.small_model import ClosedBookMind, SmallModelMind
 from course_utils.agents.trace import Step, Trace
+from course_utils.prompting.automata import compile_regex
 from course_utils.prompting.structured import constrained, schema_mask
-
-
-@pytest.fixture(scope="module")
-def llm():
-    """SmolLM2's tokenizer with a model of one small random layer."""
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    from course_utils.nn.llama import Llama
-
-    tokenizer = AutoTokenizer.from_pretrained(assets.path("smollm2-135m-instruct"))
-    torch.manual_seed(3)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048,
-        tie_word_embeddings=True,
-    )  # fmt: skip
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        LlamaForCausalLM(config).save_pretrained(folder)
-        model = Llama.from_pretrained(folder)
-    return SimpleNamespace(model=model.eval(), tokenizer=tokenizer)
-
+from course_utils.prompting.token_mask import TokenMask, trie_of
 
 TASKS = ["What is 347 times 29?", 'Who wrote "Cairo" in 1932?', "Sort pear and fig.", "Is ice hot?"]
 
@@ -52,10 +30,11 @@ def test_every_call_is_valid_and_runs_end(llm, box):
 
 def test_numbers_are_copied(llm, box):
     mind = SmallModelMind(llm, box)
-    schema = mind.call_schema("calculator", Trace(TASKS[0]))
-    pattern = schema["properties"]["arguments"]["properties"]["expression"]["pattern"]
-    assert re.fullmatch(pattern[1:-1], "347 * 29")
-    assert not re.fullmatch(pattern[1:-1], "348 * 29")
+    pattern = mind.pattern("calculator", Trace(TASKS[0]))
+    assert re.fullmatch(pattern, "347 * 29")
+    assert not re.fullmatch(pattern, "348 * 29")
+    free = SmallModelMind(llm, box, copy=False).pattern("calculator", Trace(TASKS[0]))
+    assert re.fullmatch(free, "348 * 29")
 
 
 def test_without_tools_there_is_one_answer(llm):
@@ -78,6 +57,41 @@ def test_calibration_takes_the_prior_off(llm, box):
     scores = mind.type_scores(few_shot.CALIBRATION)
     # float32 sums of 12 log-probabilities
     assert scores.mean(0).abs().max() < 1e-4
+
+
+def test_a_question_is_read_once(llm, box):
+    mind = SmallModelMind(llm, box)
+    first = mind.type_scores(TASKS[:2], calibrated=False)
+    reads, mind._first_tokens = [], lambda which, texts, options: reads.append(texts)
+    again = mind.type_scores([TASKS[1], TASKS[0], TASKS[1]], calibrated=False)
+    assert not reads and torch.equal(again, first[[1, 0, 1]])
+
+
+def test_a_forced_space_is_left_to_the_next_choice(llm):
+    """After a lone space token a model writes digits; " cow" is one token."""
+    mask = TokenMask(compile_regex(" (?:cow|12)\n"), trie_of(llm.tokenizer))
+    row = Written(mask, 9)
+    assert row.run_on() == []
+    scores = torch.zeros(mask.trie.vocab_size)
+    scores[llm.tokenizer.encode(" cow")[0]] = 5.0
+    row.choose(scores, 0.0, None)
+    assert row.text == " cow\n" and row.done and row.chosen == 1
+
+
+def test_long_and_short_forced_spans_side_by_side(llm):
+    """Rows that read a long span while others write: the same texts as alone."""
+    patterns = [
+        " (?:a|b) and then a long way that nobody chose [a-z]{7}\n",
+        " [a-e]{7}\n",
+        " (?:x|y)\n",
+    ]
+    masks = [TokenMask(compile_regex(p), trie_of(llm.tokenizer)) for p in patterns]
+    prompts = [llm.tokenizer.encode(t) for t in ("One:", "Two more words:", "Three:")]
+    decoder = Decoder(llm.model, llm.tokenizer.encode("Shared. "))
+    together = decoder.write(prompts, masks)
+    alone = [decoder.write([p], [m])[0] for p, m in zip(prompts, masks, strict=True)]
+    assert [row.text for row in together] == [row.text for row in alone]
+    assert [row.ids for row in together] == [row.ids for row in alone]
 
 
 def test_rows_and_prefix_do_not_change_a_text(llm):
@@ -116,6 +130,13 @@ def test_copying_patterns():
     assert re.fullmatch(copying.spans("Aruba", question="Aruba?"), "Aruba")
     ends = copying.endings("Who wrote it?")
     assert re.fullmatch(ends, "wrote it") and not re.fullmatch(ends, "it")
+    wide = copying.expression_pattern("(96 - 41) * 12")
+    assert re.fullmatch(wide, "(96 - 41) * 12") and re.fullmatch(wide, "12 * 41 - 96")
+    assert not re.fullmatch(wide, "96 - 41") and not re.fullmatch(wide, "96 * 96 * 12")  # each once
+    mean = copying.expression_pattern("What is the mean of 2, 4 and 9?")
+    assert re.fullmatch(mean, "(2 + 4 + 9) / 3") and not re.fullmatch(mean, "(2 + 4 + 9) / 2")
+    area = copying.expression_pattern("3 by 5 square metres")
+    assert not re.fullmatch(area, "3 ** 5")
     powers = [copying.expression_pattern(t) for t in ("2 to the power of 3", "2 and 3")]
     assert [bool(re.fullmatch(p, "2 ** 3")) for p in powers] == [True, False]
     with pytest.raises(ValueError, match="no word"):
@@ -126,6 +147,11 @@ def test_examples_are_not_authored_tasks():
     asked = {task.task for task in tasks.load_tasks()}
     assert not asked & {e.question for e in few_shot.EXAMPLES}
     assert not asked & set(few_shot.CALIBRATION)
+    tried = {task.task for task in dev_tasks()}
+    assert not tried & (asked | {e.question for e in few_shot.EXAMPLES} | set(few_shot.CALIBRATION))
+    assert {task.kind for task in dev_tasks()} <= set(tasks.KINDS) and len(tried) == len(
+        dev_tasks()
+    )
 
 
 def test_examples_are_true(box):

@@ -12,6 +12,7 @@
 # - compute BM25 and reciprocal rank fusion by hand, and say what each retriever misses;
 # - measure a component's gain with a paired interval, and refuse gains that chance explains;
 # - re-rank by late interaction or by a language model, and know what that costs;
+# - find both paragraphs of a two-hop question over a graph of names, and say when not to use it;
 # - keep a collection in ChromaDB: filters, edits, deletions, damage, all without training;
 # - write the same pipeline in LangChain and see which parts are its own.
 #
@@ -1071,8 +1072,10 @@ box.cleanup()
 #   the words cover the question.
 # - **Measuring:** same questions, differences question by question, whole articles drawn; no interval, no
 #   result; one combination fixed beforehand.
-# - **Re-ranking:** late interaction helped here; it keeps every token's vector and pays in memory; a language model's query
-#   likelihood pays in time. Small models rewrite badly.
+# - **Re-ranking:** late interaction helped here; it keeps every token's vector and pays in memory; a
+#   language model's query likelihood pays in time. Small models rewrite badly.
+# - **Two hops:** a graph of names finds the second paragraph where its vector is far from the question, and
+#   harms questions for which one paragraph is enough.
 # - **ChromaDB:** own embedder, cosine, content ids and upsert, filters; a journal behind the index, so that
 #   damage costs time and no documents; edits and deletions change the next answer.
 # - **LangChain:** the same vectors give the same passages; mind what its splitters do.

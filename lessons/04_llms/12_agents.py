@@ -691,8 +691,7 @@ print("right:  ", asked[wrong].sql)
 exercise("4.12.4")
 
 # %% [markdown]
-# To an agent the database is one more tool, and over MCP it is
-# one more line in a list.
+# To an agent the database is one more tool, and over MCP it is one more line in a list.
 
 # %%
 with serving_http(Registry([database.sql_tool(archive)])) as address, MCPConnection(address) as connection:
@@ -881,7 +880,8 @@ claim("hidden tests passed by the repaired program", sum(passed), equals=len(bro
 # Now the model. It gets the function and the visible tests, the first line of its answer is written for
 # it, and it may try several times; the sandbox runs what it writes. The first line is given *without* its
 # line end: with it the model writes nonsense, by the same trap as the lone space of section 8. The search
-# sees nothing but pass and fail.
+# sees nothing but pass and fail. It also plays at home: each of these faults is a single operator or
+# number, which one of its edits can mend, so its score is the best case of a search and no average.
 
 # %%
 repaired = Counter()

@@ -145,7 +145,7 @@ def test_the_course_file_holds_all_texts_and_the_models_vectors():
     kept, texts = stored.read_stored(stored.bundled_file()), stored.course_texts()
     assert kept.name == minilm.name
     rows = kept.find(texts)
-    assert len(kept) == len(texts)
+    assert len(kept) == len(texts), "texts or chunkers have changed: run `make vectors`"
     assert sorted(rows) == list(range(len(texts)))
     few = texts[:: len(texts) // 11]
     assert np.abs(minilm.encode(few) - kept.vectors(kept.find(few))).max() < stored.TOLERANCE
